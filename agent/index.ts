@@ -1,0 +1,16 @@
+/**
+ * agent: the daemon, where what the cluster wants meets what the kernel has.
+ *
+ * What it is for. It joins the rooms that do not know each other: updates from the datastore go to policy, to the local endpoints and to
+ * the BGP intent; what they answer becomes one desired state; and that is applied to the kernel in the one order that is safe.
+ *
+ * The way in. The syncer's updates, the speaker's best changes, the kernel's link and route events: all through the pipeline, one
+ * turn at a time. Drain inputs, recompute what is dirty, replace the desired state, schedule an apply.
+ *
+ * The way out. `apply` writes sets, chains, routes and neighbours through `reconcile/`, each a desired-against-actual difference;
+ * `kernel/` is the only door to Linux. Status goes to the control socket, to metrics, to health and back to the datastore.
+ *
+ * What it refuses to do. It writes nothing before in-sync (I2), touches nothing that is not ours (I4), rewrites nothing that is
+ * right (I5), and on exit leaves everything in place: the rules that close an endpoint outlive the agent (I3).
+ */
+export * from './kernel/types.ts';

@@ -1,0 +1,97 @@
+/** A cursor over bytes that cannot run past its end: each read tells whether there was enough. */
+export class Reader {
+  readonly bytes: Uint8Array;
+  readonly end: number;
+  at: number;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+  get left(): number {
+    return this.end - this.at;
+  }
+  has(count: number): boolean {
+    return this.left >= count;
+  }
+  /** The caller has checked `has(1)`; a read past the end throws RangeError, which is a bug. */
+  u8(): number {
+    this.#need(1);
+    return this.bytes[this.at++];
+  }
+  u16(): number {
+    this.#need(2);
+    const value = this.#view.getUint16(this.at);
+    this.at += 2;
+    return value;
+  }
+  u32(): number {
+    this.#need(4);
+    const value = this.#view.getUint32(this.at);
+    this.at += 4;
+    return value;
+  }
+  /** A view, not a copy. */
+  take(count: number): Uint8Array {
+    this.#need(count);
+    this.at += count;
+    return this.bytes.subarray(this.at - count, this.at);
+  }
+  #need(count: number): void {
+    if (this.left < count) throw new RangeError(`read of ${count} bytes with ${this.left} left`);
+  }
+}
+
+/** Bytes that grow as they are written, in network order. */
+export class Writer {
+  #bytes: Uint8Array;
+  #view: DataView;
+  length = 0;
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+  u8(value: number): this {
+    this.#room(1);
+    this.#bytes[this.length++] = value;
+    return this;
+  }
+  u16(value: number): this {
+    this.#room(2);
+    this.#view.setUint16(this.length, value);
+    this.length += 2;
+    return this;
+  }
+  u32(value: number): this {
+    this.#room(4);
+    this.#view.setUint32(this.length, value >>> 0);
+    this.length += 4;
+    return this;
+  }
+  put(bytes: Uint8Array): this {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.length);
+    this.length += bytes.length;
+    return this;
+  }
+  /** Overwrites two bytes written before: a length that is known only now. */
+  patch16(at: number, value: number): this {
+    this.#view.setUint16(at, value);
+    return this;
+  }
+  /** A copy of what has been written. */
+  done(): Uint8Array {
+    return this.#bytes.slice(0, this.length);
+  }
+  #room(count: number): void {
+    if (this.length + count <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + count));
+    grown.set(this.#bytes);
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+}

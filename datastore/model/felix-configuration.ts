@@ -1,0 +1,52 @@
+import type { Resource } from './meta.ts';
+
+/** The fields that tsnet acts on; others are kept as they are (calico-datastore.md 2.14). Durations are Go duration strings. */
+export interface FelixConfigurationSpec {
+  nodeSelector?: string;
+  interfacePrefix?: string;
+  interfaceExclude?: string;
+  defaultEndpointToHostAction?: string;
+  iptablesBackend?: string;
+  nftablesMode?: string;
+  chainInsertMode?: string;
+  iptablesFilterAllowAction?: string;
+  iptablesMangleAllowAction?: string;
+  iptablesFilterDenyAction?: string;
+  iptablesMarkMask?: number;
+  iptablesRefreshInterval?: string;
+  ipsetsRefreshInterval?: string;
+  routeRefreshInterval?: string;
+  interfaceRefreshInterval?: string;
+  maxIpsetSize?: number;
+  failsafeInboundHostPorts?: { protocol?: string; port: number; net?: string }[];
+  failsafeOutboundHostPorts?: { protocol?: string; port: number; net?: string }[];
+  disableConntrackInvalidCheck?: boolean;
+  workloadSourceSpoofing?: string;
+  serviceLoopPrevention?: string;
+  ipipEnabled?: boolean;
+  vxlanEnabled?: boolean;
+  vxlanMTU?: number;
+  vxlanMTUV6?: number;
+  vxlanPort?: number;
+  vxlanVNI?: number;
+  allowVXLANPacketsFromWorkloads?: boolean;
+  allowIPIPPacketsFromWorkloads?: boolean;
+  mtuIfacePattern?: string;
+  natPortRange?: string | number;
+  natOutgoingAddress?: string;
+  natOutgoingExclusions?: string;
+  iptablesNATOutgoingInterfaceFilter?: string;
+  deviceRouteSourceAddress?: string;
+  deviceRouteSourceAddressIPv6?: string;
+  removeExternalRoutes?: boolean;
+  ipForwarding?: string;
+  ipv6Support?: boolean;
+  floatingIPs?: string;
+  logSeverityScreen?: string;
+  logPrefix?: string;
+  logActionRateLimit?: string;
+  logActionRateLimitBurst?: number;
+  externalNodesList?: string[];
+  [other: string]: unknown;
+}
+export type FelixConfiguration = Resource<'FelixConfiguration', FelixConfigurationSpec>;
