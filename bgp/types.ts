@@ -60,6 +60,11 @@ export interface PeerConfig {
   holdTime?: number;
   keepaliveTime?: number;
   nextHop: 'auto' | 'self' | 'keep';
+  /**
+   * Our own address per family, for next hop self of a family that is not the session's (RFC 2545, RFC 8950 aside). Absent: the address of
+   * that family on the interface of the session's local address, from the connected networks.
+   */
+  nextHopSelf?: Partial<Record<Family, Addr>>;
   maxPrefixes?: number;
   maxPrefixesOut?: number;
   allowOwnAs: number;
