@@ -7,7 +7,8 @@
  *
  * The way in and out. There is no flow here: these are values and small classes that others hold. `ip` makes addresses and prefixes
  * (branded strings that only a parser can make), `trie` finds the longest match among them, `delta` turns desired and actual into pending
- * work, `clock` is the only source of time (a real one, and a fake one for tests), `result` and `errors` say how things fail, `bytes` reads
+ * work, `clock` is the only source of time (a real one, and a fake one for tests), `selector` says which labels match,
+ * `result` and `errors` say how things fail, `bytes` reads
  * and writes network order within bounds, `log` and `metrics` wrap pino and prom-client so that their settings are chosen in one place.
  *
  * What it refuses to do. It imports no other room, does no I/O, starts nothing on import, and has no drawer for things without a name:
@@ -21,4 +22,7 @@ export * from './ip.ts';
 export * from './log.ts';
 export * from './metrics.ts';
 export * from './result.ts';
+export * as selectorTree from './selector/ast.ts';
+export * from './selector/predicate.ts';
+export * from './selector/selector.ts';
 export * from './trie.ts';
