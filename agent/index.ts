@@ -13,4 +13,5 @@
  * What it refuses to do. It writes nothing before in-sync (I2), touches nothing that is not ours (I4), rewrites nothing that is
  * right (I5), and on exit leaves everything in place: the rules that close an endpoint outlive the agent (I3).
  */
+export { createNetlink, listAllRoutes } from './kernel/netlink/index.ts';
 export * from './kernel/types.ts';

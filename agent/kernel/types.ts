@@ -45,31 +45,96 @@ export interface Route {
 /** As the kernel keys routes: destination, table, metric. */
 export const routeKey = (r: Pick<Route, 'to' | 'table' | 'metric'>): string => `${r.to} ${r.table} ${r.metric}`;
 
+/** One change of the kernel's routes. `add` fails where any route stands at the key; `replace` is for a key that holds our route. */
+export interface RouteWrite {
+  readonly op: 'add' | 'replace' | 'delete';
+  readonly route: Route;
+}
+
 /** A write that the kernel refused: which one, and why; the others of the batch were done. */
 export interface Failure {
   readonly key: string;
-  /** Negative errno name, e.g. `ENODEV`, or the command's message. */
+  /** An errno name such as `ENODEV`, or the command's message. */
   readonly error: string;
+  /** The kernel's own words (NETLINK_EXT_ACK) or the interface that is missing; empty if there are none. */
+  readonly detail: string;
+}
+
+/** A permanent neighbour entry, or, without `mac`, a proxy entry: the kernel answers ARP or NDP for the address on that link. */
+export interface Neighbour {
+  readonly link: string;
+  readonly address: Addr;
+  readonly mac?: string;
+}
+export const neighbourKey = (n: Neighbour): string => `${n.link} ${n.address} ${n.mac ? 'permanent' : 'proxy'}`;
+
+/** Frames to `mac` leave the VXLAN device `link` inside UDP to `destination`. */
+export interface FdbEntry {
+  readonly link: string;
+  readonly mac: string;
+  readonly destination: Addr;
+}
+
+/** A VXLAN device as it should be; what cannot be changed in place is made anew. */
+export interface VxlanDevice {
+  readonly name: string;
+  readonly vni: number;
+  readonly port: number;
+  readonly mac: string;
+  readonly mtu: number;
+  /** Source of the outer packets; its family is the family of the underlay. */
+  readonly local: Addr;
+  /** The interface that holds `local`; absent: the kernel chooses by route. */
+  readonly parent?: string;
+}
+
+/** Which way the kernel would send a packet. */
+export interface Lookup {
+  readonly link: string;
+  readonly gateway?: Addr;
+  readonly source?: Addr;
 }
 
 export type LinkEvent = { readonly link: Link; readonly gone: boolean };
+
+export interface NetlinkListener {
+  link(event: LinkEvent): void;
+  address(address: InterfaceAddress, gone: boolean): void;
+  /** A route of protocol 80 was changed by somebody else, or replaced by a stranger's (then `gone`). */
+  route(family: Family, route: Route, gone: boolean): void;
+  /** Some events were lost: everything must be read again. */
+  overrun(): void;
+}
 
 /** Everything that rtnetlink gives: one socket for requests, one for events, in the namespace of the process. */
 export interface Netlink {
   /** Our own routes (protocol 80) of the family, all tables. */
   listRoutes(family: Family): Promise<Route[]>;
-  /** Replaces and deletes in one stream of batches; failures are attributed by sequence number. */
-  writeRoutes(updates: readonly Route[], deletes: readonly Route[]): Promise<Failure[]>;
+  /** All changes in order, in one stream of batches; failures are attributed by sequence number. A delete of what is not there is no failure. */
+  writeRoutes(writes: readonly RouteWrite[]): Promise<Failure[]>;
+  /** `ip route get`; null: unreachable. */
+  lookup(to: Addr): Promise<Lookup | null>;
   listLinks(): Promise<Link[]>;
   listAddresses(): Promise<InterfaceAddress[]>;
-  /** Events since the call; `overrun` means that some were lost and everything must be read again. */
-  watch(listener: {
-    link(event: LinkEvent): void;
-    address(address: InterfaceAddress, gone: boolean): void;
-    /** A route of protocol 80 was changed by somebody else, or by us. */
-    route(family: Family, route: Route, gone: boolean): void;
-    overrun(): void;
-  }): Cancel;
+  writeAddresses(
+    writes: readonly { op: 'add' | 'delete'; link: string; address: Addr; length: number }[],
+  ): Promise<Failure[]>;
+  /** Administrative changes of a link that exists. */
+  changeLink(name: string, change: { up?: boolean; mtu?: number; mac?: string }): Promise<Failure[]>;
+  createVxlan(device: VxlanDevice): Promise<Failure[]>;
+  deleteLink(name: string): Promise<Failure[]>;
+  /** The device's settings if it is a VXLAN device; null if there is no such device or it is something else. */
+  readVxlan(name: string): Promise<VxlanDevice | null>;
+  /** Permanent and proxy entries of the family. */
+  listNeighbours(family: Family): Promise<Neighbour[]>;
+  writeNeighbours(writes: readonly { op: 'set' | 'delete'; neighbour: Neighbour }[]): Promise<Failure[]>;
+  /** Permanent forwarding entries of a VXLAN device, the default destination (all-zero MAC) included. */
+  listFdb(link: string): Promise<FdbEntry[]>;
+  writeFdb(writes: readonly { op: 'set' | 'delete'; entry: FdbEntry }[]): Promise<Failure[]>;
+  /** Removes tracked flows from or to the addresses; resolves with their number. */
+  forgetFlows(addresses: ReadonlySet<Addr>): Promise<number>;
+  /** Events since the call. */
+  watch(listener: NetlinkListener): Cancel;
   close(): void;
 }
 

@@ -1,0 +1,86 @@
+import type { Cancel } from '#core';
+import { type NetlinkListener, ROUTE_PROTOCOL } from '../types.ts';
+import { NETLINK, NetlinkSocket, SOL_NETLINK, watchReadable } from './libc.ts';
+import { decodeAddress, decodeLink, RTM_ADDR, RTM_LINK } from './link.ts';
+import { Datagram, LITTLE, type Message } from './message.ts';
+import { decodeRoute, type NameOf, RTM } from './route.ts';
+
+/** Multicast groups (linux/rtnetlink.h). */
+const GROUPS = { LINK: 1, IPV4_IFADDR: 5, IPV4_ROUTE: 7, IPV6_IFADDR: 9, IPV6_ROUTE: 11 } as const;
+/** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
+const READS_PER_TURN = 256;
+
+/**
+ * Listens to links, addresses and routes. A socket filter in the kernel lets only those route messages wake us that matter:
+ * routes of our protocol, and replacements (a stranger may have replaced ours); not the echo of what `ownPort` wrote.
+ */
+export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: number): Cancel {
+  const socket = new NetlinkSocket(0);
+  socket.filter(routeFilter(ownPort));
+  for (const group of Object.values(GROUPS)) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
+  const buffer = new Uint8Array(64 << 10);
+  let open = true;
+  const drain = () => {
+    for (let reads = 0; open && reads < READS_PER_TURN; reads++) {
+      const count = socket.receive(buffer);
+      if (count === 'empty') return;
+      if (count === 'overrun') listener.overrun();
+      else {
+        const d = new Datagram(buffer, count);
+        for (const m of d.messages()) dispatch(d, m, listener, nameOf);
+      }
+    }
+  };
+  const stop = watchReadable(socket.fd, drain);
+  return () => {
+    if (!open) return;
+    open = false;
+    stop();
+    socket.close();
+  };
+}
+
+function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: NameOf): void {
+  switch (m.type) {
+    case RTM_LINK.NEW:
+    case RTM_LINK.DEL: {
+      const found = decodeLink(d, m);
+      if (found) listener.link({ link: found.link, gone: m.type === RTM_LINK.DEL });
+      return;
+    }
+    case RTM_ADDR.NEW:
+    case RTM_ADDR.DEL: {
+      const address = decodeAddress(d, m);
+      if (address) listener.address(address, m.type === RTM_ADDR.DEL);
+      return;
+    }
+    case RTM.NEWROUTE:
+    case RTM.DELROUTE: {
+      const found = decodeRoute(d, m, nameOf);
+      if (found) listener.route(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
+      return;
+    }
+  }
+}
+
+/** Classic BPF over the netlink header (16 bytes) and the rtmsg after it; loads are big-endian whatever the machine. */
+export function routeFilter(ownPort: number): { code: number; jt: number; jf: number; k: number }[] {
+  const [LOAD_BYTE, LOAD_WORD, JUMP_EQUAL, JUMP_SET, RETURN] = [0x30, 0x20, 0x15, 0x45, 0x06];
+  const typeLow = LITTLE ? 4 : 5;
+  const flagsHigh = LITTLE ? 7 : 6;
+  const port = LITTLE ? Buffer.from(Uint32Array.of(ownPort).buffer).readUInt32BE() : ownPort;
+  const step = (code: number, k: number, jt = 0, jf = 0) => ({ code, jt, jf, k });
+  return [
+    step(LOAD_BYTE, typeLow),
+    step(JUMP_EQUAL, RTM.NEWROUTE, 1, 0),
+    step(JUMP_EQUAL, RTM.DELROUTE, 0, 6), // no route message: accept
+    step(LOAD_WORD, 12), // nlmsg_pid: who caused it
+    step(JUMP_EQUAL, port, 5, 0), // ourselves: drop
+    step(LOAD_BYTE, 16 + 5), // rtm_protocol
+    step(JUMP_EQUAL, ROUTE_PROTOCOL, 2, 0),
+    step(LOAD_BYTE, flagsHigh),
+    step(JUMP_SET, 0x01, 0, 1), // NLM_F_REPLACE
+    step(RETURN, 0xffff_ffff),
+    step(RETURN, 0),
+  ];
+}

@@ -1,0 +1,202 @@
+import { constants } from 'node:os';
+import { OperationalError } from '#core';
+import type { Failure } from '../types.ts';
+import { errnoName, NETLINK, NetlinkSocket, SOL_NETLINK } from './libc.ts';
+import { type Answer, Datagram, decodeAnswer, F, type Message, MessageWriter, NLMSG } from './message.ts';
+
+/** At most as many messages in one send as replies surely fit into the receive buffer. */
+const BATCH = 256;
+const SEND_BYTES = 128 << 10;
+/** No single message of ours is longer: a multipath route of 128 hops is the largest. */
+const MESSAGE_MOST = 8 << 10;
+/** Writes beyond this many go through a worker thread: a long send holds rtnl and would stall the loop. */
+const SYNC_MOST = 512;
+/** Datagrams of a dump read before the loop gets its turn. */
+const READS_PER_TURN = 8;
+const DUMP_TRIES = 5;
+
+/** One write: its key for error reports, and how to put it on the wire; a text returned means it cannot be (a missing interface). */
+export interface Write {
+  readonly key: string;
+  /** errno names that mean "already so" for this write, as ESRCH for a delete. */
+  readonly fine?: readonly string[];
+  encode(w: MessageWriter, seq: number): string | null;
+}
+
+/** Requests and answers over one socket; one at a time, in the order of the calls. */
+export class Requester {
+  readonly #socket: NetlinkSocket;
+  readonly #writer = new MessageWriter(SEND_BYTES);
+  readonly #read = new Uint8Array(256 << 10);
+  #seq = 1;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** @throws OperationalError KERNEL */
+  constructor(protocol: 0 | 12) {
+    this.#socket = new NetlinkSocket(protocol);
+    this.#socket.option(SOL_NETLINK, NETLINK.CAP_ACK, 1);
+    this.#socket.option(SOL_NETLINK, NETLINK.EXT_ACK, 1);
+    if (protocol === 0) this.#socket.option(SOL_NETLINK, NETLINK.GET_STRICT_CHK, 1);
+  }
+  get port(): number {
+    return this.#socket.port;
+  }
+  close(): void {
+    void this.#tail.then(() => this.#socket.close());
+  }
+
+  /** Sends every write in order; resolves with the refused ones. */
+  write(writes: readonly Write[]): Promise<Failure[]> {
+    return this.#inTurn(() => this.#writeAll(writes));
+  }
+
+  /** Runs a dump and collects what `each` makes of its messages; begun again when the kernel says that it changed meanwhile. */
+  dump<T>(encode: (w: MessageWriter, seq: number) => void, each: (d: Datagram, m: Message) => T | null): Promise<T[]> {
+    return this.#inTurn(async () => {
+      for (let tries = 1; ; tries++) {
+        const found: T[] = [];
+        const whole = await this.#dumpOnce(encode, (d, m) => {
+          const one = each(d, m);
+          if (one !== null) found.push(one);
+        });
+        // The last try is taken as it is: its entries are true, and what it missed comes as an event or in the next resync.
+        if (whole || tries === DUMP_TRIES) return found;
+      }
+    });
+  }
+
+  /** One question, one message in answer; a refusal is returned as the answer. */
+  ask<T>(
+    encode: (w: MessageWriter, seq: number) => void,
+    decode: (d: Datagram, m: Message) => T,
+  ): Promise<T | { refused: Answer }> {
+    return this.#inTurn(async () => {
+      const seq = this.#next();
+      this.#writer.reset();
+      encode(this.#writer, seq);
+      this.#mustSend();
+      for (const [d, m] of this.#received()) {
+        if (m.seq !== seq) continue;
+        return m.type === NLMSG.ERROR ? { refused: decodeAnswer(d, m) } : decode(d, m);
+      }
+      throw new OperationalError('KERNEL', 'netlink: the kernel gave no answer to a request');
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+  #next(): number {
+    this.#seq = this.#seq >= 0xffff_ff00 ? 1 : this.#seq + 1;
+    return this.#seq;
+  }
+  #mustSend(): void {
+    const errno = this.#socket.send(this.#writer.bytes, this.#writer.length);
+    if (errno !== 0) throw new OperationalError('KERNEL', `netlink send: ${errnoName(errno)}`);
+  }
+  /** The messages queued now. */
+  *#received(): IterableIterator<[Datagram, Message]> {
+    for (;;) {
+      const count = this.#socket.receive(this.#read);
+      if (count === 'empty') return;
+      if (count === 'overrun') throw new OperationalError('KERNEL', 'netlink: answers were lost (ENOBUFS)');
+      const d = new Datagram(this.#read, count);
+      for (const m of d.messages()) yield [d, m];
+    }
+  }
+
+  async #writeAll(writes: readonly Write[]): Promise<Failure[]> {
+    const failures: Failure[] = [];
+    let at = 0;
+    while (at < writes.length) {
+      const sent = new Map<number, Write>();
+      this.#writer.reset();
+      let last = 0;
+      while (at < writes.length && sent.size < BATCH && this.#writer.length + MESSAGE_MOST <= SEND_BYTES) {
+        const seq = this.#next();
+        const start = this.#writer.length;
+        const missing = writes[at].encode(this.#writer, seq);
+        if (missing !== null) {
+          if (!writes[at].fine?.includes('ENODEV'))
+            failures.push({ key: writes[at].key, error: 'ENODEV', detail: missing });
+        } else {
+          sent.set(seq, writes[at]);
+          last = start;
+        }
+        at++;
+      }
+      if (sent.size === 0) continue;
+      // Errors are always answered; an ACK on the last message alone makes a barrier of it.
+      this.#writer.addFlags(last, F.ACK);
+      const errno = await this.#sendBatch(writes.length > SYNC_MOST);
+      if (errno !== 0) for (const write of sent.values()) failures.push(failure(write.key, errno, 'batch refused'));
+      else this.#collect(sent, failures);
+    }
+    return failures;
+  }
+  #sendBatch(large: boolean): number | Promise<number> {
+    const { bytes, length } = this.#writer;
+    return large ? this.#socket.sendAsync(bytes, length) : this.#socket.send(bytes, length);
+  }
+  #collect(sent: ReadonlyMap<number, Write>, failures: Failure[]): void {
+    try {
+      for (const [d, m] of this.#received()) {
+        const write = sent.get(m.seq);
+        if (m.type !== NLMSG.ERROR || !write) continue;
+        const { errno, message } = decodeAnswer(d, m);
+        if (errno !== 0 && !write.fine?.includes(errnoName(errno))) failures.push(failure(write.key, errno, message));
+      }
+    } catch (error) {
+      // Which of the batch were done is unknown now: all count as failed, and the caller reads back.
+      if (!(error instanceof OperationalError)) throw error;
+      for (const write of sent.values()) failures.push(failure(write.key, constants.errno.ENOBUFS, error.message));
+    }
+  }
+
+  /** False: the table changed under the dump, so entries may be missing or double. */
+  async #dumpOnce(
+    encode: (w: MessageWriter, seq: number) => void,
+    each: (d: Datagram, m: Message) => void,
+  ): Promise<boolean> {
+    const seq = this.#next();
+    this.#writer.reset();
+    encode(this.#writer, seq);
+    this.#mustSend();
+    let whole = true;
+    for (let reads = 1; ; reads++) {
+      const count = this.#socket.receive(this.#read);
+      if (count === 'empty') throw new OperationalError('KERNEL', 'netlink: a dump ended without its closing message');
+      if (count === 'overrun') whole = false;
+      else {
+        const part = readPart(new Datagram(this.#read, count), seq, each);
+        whole &&= !part.interrupted;
+        if (part.done) return whole;
+      }
+      if (reads % READS_PER_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
+/** One datagram of a dump. @throws OperationalError KERNEL when the kernel refuses the dump */
+function readPart(
+  d: Datagram,
+  seq: number,
+  each: (d: Datagram, m: Message) => void,
+): { done: boolean; interrupted: boolean } {
+  let interrupted = false;
+  for (const m of d.messages()) {
+    if (m.seq !== seq) continue;
+    if (m.flags & F.DUMP_INTR) interrupted = true;
+    if (m.type === NLMSG.DONE) return { done: true, interrupted };
+    if (m.type === NLMSG.ERROR) throw refusedDump(decodeAnswer(d, m));
+    each(d, m);
+  }
+  return { done: false, interrupted };
+}
+
+const failure = (key: string, errno: number, detail: string): Failure => ({ key, error: errnoName(errno), detail });
+
+const refusedDump = ({ errno, message }: Answer): OperationalError =>
+  new OperationalError('KERNEL', `netlink dump: ${errnoName(errno)}${message && ` (${message})`}`);
