@@ -43,7 +43,7 @@ fi
 stamp=node_modules/.tsnet-installed
 if [ ! -e $stamp ] || ! cmp -s package-lock.json $stamp; then
   say "installing npm packages (npm ci)"
-  npm ci --silent --no-progress
+  npm ci --loglevel=error --no-progress >/dev/null
   cp package-lock.json $stamp
 fi
 
