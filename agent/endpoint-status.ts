@@ -1,0 +1,74 @@
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DeltaTracker, type Log, messageOf } from '#core';
+import type { WorkloadEndpoint } from '#datastore';
+
+/** What a CNI plugin that waits for an endpoint needs to know (calico-datastore.md 5.7). */
+interface FileContent {
+  readonly status: 'up';
+  readonly interfaceName: string;
+  readonly ipNetworks: readonly string[];
+}
+
+/**
+ * One file for each local endpoint whose policy and routes are in place: `<orchestrator> <namespace%2Fworkload> <endpoint>`. A CNI plugin
+ * waits for its file before it tells the runtime that the network is ready.
+ */
+export class EndpointStatusFiles {
+  readonly #dir: string;
+  readonly #log: Log;
+  readonly #files = new DeltaTracker<string, string>((a, b) => a === b);
+
+  constructor(dir: string, log: Log) {
+    this.#dir = dir;
+    this.#log = log;
+  }
+
+  /** Makes the directory and finds the files of an earlier run; those whose endpoint is gone leave with the first `set`. */
+  start(): void {
+    mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
+    for (const name of readdirSync(this.#dir)) this.#files.setActual(name, '');
+  }
+
+  /** The endpoints that are in place now, all of them. A file that cannot be written is tried again with the next call. */
+  set(programmed: Iterable<WorkloadEndpoint>): void {
+    const wanted = new Map<string, string>();
+    for (const endpoint of programmed) {
+      const name = statusFileName(endpoint);
+      if (name) wanted.set(name, `${JSON.stringify(contentOf(endpoint))}\n`);
+    }
+    this.#files.replaceDesired(wanted);
+    try {
+      for (const { key } of this.#files.pendingDeletes()) {
+        rmSync(join(this.#dir, key), { force: true });
+        this.#files.markDeleted(key);
+      }
+      for (const { key, want } of this.#files.pendingUpdates()) {
+        const hidden = join(this.#dir, '.new');
+        writeFileSync(hidden, want);
+        renameSync(hidden, join(this.#dir, key));
+        this.#files.markUpdated(key);
+      }
+    } catch (error) {
+      this.#log.warn(
+        { dir: this.#dir, error: messageOf(error) },
+        'endpoint status files cannot be written; CNI plugins will wait in vain',
+      );
+    }
+  }
+}
+
+const contentOf = (endpoint: WorkloadEndpoint): FileContent => ({
+  status: 'up',
+  interfaceName: endpoint.spec.interfaceName,
+  ipNetworks: endpoint.spec.ipNetworks ?? [],
+});
+
+/** The three parts are path-escaped, so a name with a slash stays one file name; null for what no CNI plugin waits for. */
+export function statusFileName({ metadata, spec }: WorkloadEndpoint): string | null {
+  const workload = spec.pod ?? spec.containerID ?? spec.workload;
+  if (!workload || !metadata.namespace) return null;
+  const parts = [spec.orchestrator, `${metadata.namespace}/${workload}`, spec.endpoint].map(encodeURIComponent);
+  const name = parts.join(' ');
+  return name.length <= 255 && !name.startsWith('.') ? name : null;
+}
