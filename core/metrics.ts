@@ -1,6 +1,10 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { createRequire } from 'node:module';
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-export { Counter, Gauge, Histogram, Registry };
+export type { Counter, Gauge, Histogram, Registry };
+
+/** Loaded when metrics are first made: programs that only answer start without it. */
+const loadPrometheus = (): typeof import('prom-client') => createRequire(import.meta.url)('prom-client');
 
 /**
  * Makes metrics in one registry. Each room declares its own next to what it counts; docs/METRICS.md is generated from the registry.
@@ -26,7 +30,9 @@ export interface Metrics {
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-export function createMetrics(registry: Registry = new Registry()): Metrics {
+export function createMetrics(given?: Registry): Metrics {
+  const { Counter, Gauge, Histogram, Registry } = loadPrometheus();
+  const registry = given ?? new Registry();
   const registers = [registry];
   return {
     registry,

@@ -14,5 +14,6 @@
  * stop the others, and never forgets an event: after any doubt it takes a fresh snapshot and works out what is gone.
  */
 export * from './model/index.ts';
+export * from './source.ts';
 export * from './store.ts';
 export * from './update.ts';
