@@ -13,5 +13,11 @@
  * What it refuses to do. It writes nothing before in-sync (I2), touches nothing that is not ours (I4), rewrites nothing that is
  * right (I5), and on exit leaves everything in place: the rules that close an endpoint outlive the agent (I3).
  */
+export * from './endpoints.ts';
+export * from './interfaces.ts';
 export { createNetlink, listAllRoutes } from './kernel/netlink/index.ts';
+export * from './kernel/sysctl.ts';
 export * from './kernel/types.ts';
+export * from './reconcile/routes.ts';
+export * from './reconcile/settings.ts';
+export * from './routes.ts';

@@ -1,4 +1,4 @@
-import type { Addr, Cancel, Family, Prefix } from '#core';
+import { type Addr, type Cancel, type Family, isHostPrefix, type Prefix } from '#core';
 import type { Chain, Hook, SetType, Table } from '#policy';
 
 /** rtm_protocol of every route that tsnet owns (INTERFACES.md). */
@@ -42,6 +42,8 @@ export interface Route {
   /** Routing table; 254 (main) unless said otherwise. */
   readonly table: number;
 }
+/** To one address. */
+export const isHostRoute = (r: Pick<Route, 'to'>): boolean => isHostPrefix(r.to);
 /** As the kernel keys routes: destination, table, metric. */
 export const routeKey = (r: Pick<Route, 'to' | 'table' | 'metric'>): string => `${r.to} ${r.table} ${r.metric}`;
 
@@ -97,11 +99,12 @@ export interface Lookup {
 
 export type LinkEvent = { readonly link: Link; readonly gone: boolean };
 
+/** Only what has a listener is listened to. */
 export interface NetlinkListener {
-  link(event: LinkEvent): void;
-  address(address: InterfaceAddress, gone: boolean): void;
+  link?(event: LinkEvent): void;
+  address?(address: InterfaceAddress, gone: boolean): void;
   /** A route of protocol 80 was changed by somebody else, or replaced by a stranger's (then `gone`). */
-  route(family: Family, route: Route, gone: boolean): void;
+  route?(family: Family, route: Route, gone: boolean): void;
   /** Some events were lost: everything must be read again. */
   overrun(): void;
 }

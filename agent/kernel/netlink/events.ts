@@ -5,8 +5,8 @@ import { decodeAddress, decodeLink, RTM_ADDR, RTM_LINK } from './link.ts';
 import { Datagram, LITTLE, type Message } from './message.ts';
 import { decodeRoute, type NameOf, RTM } from './route.ts';
 
-/** Multicast groups (linux/rtnetlink.h). */
-const GROUPS = { LINK: 1, IPV4_IFADDR: 5, IPV4_ROUTE: 7, IPV6_IFADDR: 9, IPV6_ROUTE: 11 } as const;
+/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE. */
+const GROUPS = { link: [1], address: [5, 9], route: [7, 11] } as const;
 /** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
 const READS_PER_TURN = 256;
 
@@ -17,7 +17,8 @@ const READS_PER_TURN = 256;
 export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: number): Cancel {
   const socket = new NetlinkSocket(0);
   socket.filter(routeFilter(ownPort));
-  for (const group of Object.values(GROUPS)) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
+  for (const kind of ['link', 'address', 'route'] as const)
+    if (listener[kind]) for (const group of GROUPS[kind]) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
   const buffer = new Uint8Array(64 << 10);
   let open = true;
   const drain = () => {
@@ -45,19 +46,19 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
     case RTM_LINK.NEW:
     case RTM_LINK.DEL: {
       const found = decodeLink(d, m);
-      if (found) listener.link({ link: found.link, gone: m.type === RTM_LINK.DEL });
+      if (found) listener.link?.({ link: found.link, gone: m.type === RTM_LINK.DEL });
       return;
     }
     case RTM_ADDR.NEW:
     case RTM_ADDR.DEL: {
       const address = decodeAddress(d, m);
-      if (address) listener.address(address, m.type === RTM_ADDR.DEL);
+      if (address) listener.address?.(address, m.type === RTM_ADDR.DEL);
       return;
     }
     case RTM.NEWROUTE:
     case RTM.DELROUTE: {
       const found = decodeRoute(d, m, nameOf);
-      if (found) listener.route(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
+      if (found) listener.route?.(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
       return;
     }
   }

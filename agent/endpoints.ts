@@ -1,0 +1,149 @@
+import { type Addr, type Family, familyOf, isHostPrefix, type Prefix, parsePrefix } from '#core';
+import type { UpdateOf, WorkloadEndpoint } from '#datastore';
+import type { Link, Route } from './kernel/types.ts';
+import type { Candidate, RouteTable } from './routes.ts';
+
+/** What of the cluster's settings bears on the routes to local workloads. */
+export interface EndpointSettings {
+  /** Metric of the routes; 1024 is Calico's normal priority. */
+  readonly metric: number;
+  /** FelixConfiguration deviceRouteSourceAddress, by family. */
+  readonly source: Partial<Record<Family, Addr>>;
+  /** False under --policy-only: no route is offered. */
+  readonly routes: boolean;
+}
+export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = { metric: 1024, source: {}, routes: true };
+
+/** A WorkloadEndpoint of this node, in the words of the dataplane. */
+export interface LocalEndpoint {
+  readonly id: string;
+  readonly interfaceName: string;
+  readonly addresses: readonly Prefix[];
+  /** allowSpoofedSourcePrefixes is set: the reverse path of this interface is not checked, if the cluster allows that. */
+  readonly spoofing: boolean;
+  readonly resource: WorkloadEndpoint;
+}
+
+/** Whether packets can reach the endpoint, as far as interfaces and routes decide. */
+export type EndpointState =
+  | { readonly state: 'programmed' }
+  | { readonly state: 'pending' }
+  | { readonly state: 'down'; readonly reason: string }
+  | { readonly state: 'failed'; readonly reason: string };
+
+/**
+ * The workloads of this node: from WorkloadEndpoint resources and the interfaces that exist to offered routes.
+ *
+ * Two endpoints with one address: the one whose interface exists wins; of two such, the one created last (the older is
+ * the remains of an earlier workload); of two created in the same second, the one with the smaller id. The rule needs no memory and
+ * no order of events, so a restart decides the same.
+ */
+export class LocalEndpoints {
+  readonly #node: string;
+  readonly #table: RouteTable;
+  readonly #endpoints = new Map<string, LocalEndpoint>();
+  readonly #offered = new Map<string, Set<Prefix>>();
+  readonly #byInterface = new Map<string, Set<string>>();
+  #links: ReadonlyMap<string, Link> = new Map();
+  #settings: EndpointSettings = DEFAULT_ENDPOINT_SETTINGS;
+
+  /** @param table where the routes are offered, as class `workload` */
+  constructor(node: string, table: RouteTable) {
+    this.#node = node;
+    this.#table = table;
+  }
+
+  get all(): ReadonlyMap<string, LocalEndpoint> {
+    return this.#endpoints;
+  }
+  /** Endpoints that name the interface: more than one only while an old and a new resource overlap. */
+  onInterface(name: string): readonly LocalEndpoint[] {
+    return [...(this.#byInterface.get(name) ?? [])].map((id) => this.#endpoints.get(id)!);
+  }
+
+  /** Takes any WorkloadEndpoint update; those of other nodes only make an endpoint that was ours go. True: something of ours changed. */
+  onUpdate({ id, value }: UpdateOf<'WorkloadEndpoint'>): boolean {
+    const endpoint = value && value.spec.node === this.#node ? localEndpoint(id, value) : null;
+    const before = this.#endpoints.get(id);
+    if (!endpoint && !before) return false;
+    if (before) this.#unlist(before);
+    if (endpoint) {
+      this.#endpoints.set(id, endpoint);
+      const ids = this.#byInterface.get(endpoint.interfaceName) ?? new Set();
+      this.#byInterface.set(endpoint.interfaceName, ids.add(id));
+    }
+    this.#offer(id);
+    return true;
+  }
+  /** Interfaces changed: `names` of `links`, or all. */
+  onLinks(links: ReadonlyMap<string, Link>, names?: ReadonlySet<string>): void {
+    this.#links = links;
+    for (const name of names ?? this.#byInterface.keys())
+      for (const id of this.#byInterface.get(name) ?? []) this.#offer(id);
+  }
+  configure(settings: EndpointSettings): void {
+    this.#settings = settings;
+    for (const id of this.#endpoints.keys()) this.#offer(id);
+  }
+
+  /** @param programmed whether the kernel holds the route, and if not, why; asked for the addresses that this endpoint has won */
+  stateOf(id: string, programmed: (route: Route) => true | string): EndpointState {
+    const endpoint = this.#endpoints.get(id);
+    if (!endpoint) return { state: 'pending' };
+    const link = this.#links.get(endpoint.interfaceName);
+    if (!link) return { state: 'down', reason: `interface ${endpoint.interfaceName} does not exist` };
+    if (!link.up) return { state: 'down', reason: `interface ${endpoint.interfaceName} is down` };
+    if (!this.#settings.routes) return { state: 'programmed' };
+    for (const to of endpoint.addresses) {
+      const winner = this.#table.explain(to)?.winner;
+      if (winner?.owner !== id) return { state: 'failed', reason: `address ${to} belongs to ${winner?.owner}` };
+      const told = programmed(winner.route);
+      if (told !== true) return { state: 'failed', reason: `route ${to}: ${told}` };
+    }
+    return { state: 'programmed' };
+  }
+
+  #unlist(endpoint: LocalEndpoint): void {
+    this.#endpoints.delete(endpoint.id);
+    const ids = this.#byInterface.get(endpoint.interfaceName);
+    ids?.delete(endpoint.id);
+    if (ids?.size === 0) this.#byInterface.delete(endpoint.interfaceName);
+  }
+
+  #offer(id: string): void {
+    const endpoint = this.#endpoints.get(id);
+    const before = this.#offered.get(id);
+    const now = new Set(endpoint && this.#settings.routes ? endpoint.addresses : []);
+    for (const to of before ?? []) if (!now.has(to)) this.#table.withdraw(to, 'workload', id);
+    if (endpoint) for (const to of now) this.#table.offer(this.#candidate(endpoint, to));
+    if (now.size > 0) this.#offered.set(id, now);
+    else this.#offered.delete(id);
+  }
+  #candidate(endpoint: LocalEndpoint, to: Prefix): Candidate {
+    const source = this.#settings.source[familyOf(to)];
+    const route: Route = {
+      to,
+      metric: this.#settings.metric,
+      via: { type: 'link', link: endpoint.interfaceName },
+      table: 254,
+      ...(source && { source }),
+    };
+    return { class: 'workload', owner: endpoint.id, route, rank: this.#rank(endpoint) };
+  }
+  /** Seconds since the epoch of its creation, and a step above all dates if its interface exists. */
+  #rank(endpoint: LocalEndpoint): number {
+    const created = Date.parse(endpoint.resource.metadata.creationTimestamp ?? '');
+    return (Number.isNaN(created) ? 0 : created / 1000) + (this.#links.has(endpoint.interfaceName) ? 1e12 : 0);
+  }
+}
+
+/** Null: no address yet, so for the dataplane it does not exist (calico-datastore.md 2.2). */
+function localEndpoint(id: string, resource: WorkloadEndpoint): LocalEndpoint | null {
+  const { interfaceName, ipNetworks = [], allowSpoofedSourcePrefixes = [] } = resource.spec;
+  const addresses = ipNetworks.flatMap((text) => {
+    const parsed = parsePrefix(text);
+    return parsed.ok && isHostPrefix(parsed.value) ? [parsed.value] : [];
+  });
+  if (addresses.length === 0 || !interfaceName) return null;
+  return { id, interfaceName, addresses, spoofing: allowSpoofedSourcePrefixes.length > 0, resource };
+}

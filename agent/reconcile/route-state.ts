@@ -1,0 +1,90 @@
+import { familyOf } from '#core';
+import type { Route, Via } from '../kernel/types.ts';
+
+/** IPv6 has no metric 0: the kernel stores IP6_RT_PRIO_USER. */
+const DEFAULT_METRIC_SIX = 1024;
+
+/** The route as the kernel will report it, so that its key is the same on both sides. */
+export const withKernelMetric = (route: Route): Route =>
+  route.metric === 0 && familyOf(route.to) === 6 ? { ...route, metric: DEFAULT_METRIC_SIX } : route;
+
+/** Whether the route that is there does what the wanted one asks. A hop without interface is satisfied by any. */
+export function sameRoute(want: Route, have: Route): boolean {
+  return want.source === have.source && sameVia(want.via, have.via);
+}
+
+function sameVia(want: Via, have: Via): boolean {
+  if (want.type === 'gateway') return have.type === 'gateway' && sameHops(want.hops, have.hops);
+  if (want.type === 'link') return have.type === 'link' && want.link === have.link;
+  return have.type === want.type;
+}
+
+type Hops = Extract<Via, { type: 'gateway' }>['hops'];
+
+/** The kernel keeps IPv6 hops in an order of its own. */
+function sameHops(want: Hops, have: Hops): boolean {
+  if (want.length !== have.length) return false;
+  const rest = [...have];
+  return want.every((hop) => {
+    const at = rest.findIndex((h) => h.gateway === hop.gateway && (!hop.link || !h.link || hop.link === h.link));
+    if (at >= 0) rest.splice(at, 1);
+    return at >= 0;
+  });
+}
+
+/** Which routes depend on which interface, and which name each index had. */
+export class RouteIndex {
+  readonly #byLink = new Map<string, Set<string>>();
+  readonly #links = new Map<string, readonly string[]>();
+  readonly #names = new Map<number, string>();
+  readonly #up = new Map<string, number>();
+
+  set(key: string, route: Route | undefined): void {
+    for (const link of this.#links.get(key) ?? []) {
+      const keys = this.#byLink.get(link);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#byLink.delete(link);
+    }
+    this.#links.delete(key);
+    const links = route ? linksOf(route) : [];
+    if (links.length === 0) return;
+    this.#links.set(key, links);
+    for (const link of links) {
+      const keys = this.#byLink.get(link);
+      if (keys) keys.add(key);
+      else this.#byLink.set(link, new Set([key]));
+    }
+  }
+  on(link: string): ReadonlySet<string> {
+    return this.#byLink.get(link) ?? new Set();
+  }
+  /** How many routes have a hop whose interface the kernel chose and nobody read back. */
+  get unresolved(): number {
+    return this.#byLink.get('')?.size ?? 0;
+  }
+  /** Whether the route waits for that interface, or for any. */
+  concerns(route: Route, link: string): boolean {
+    const links = linksOf(route);
+    return links.includes(link) || links.includes('');
+  }
+  /**
+   * Notes what an event says of an interface. `renamed`: the name that this index had before, if routes depend on it or on the new
+   * one; `cameUp`: it was not known to be up, or it is another interface of the same name.
+   */
+  noteLink(index: number, name: string, up: boolean, gone: boolean): { renamed: string | null; cameUp: boolean } {
+    const before = this.#names.get(index);
+    if (gone) this.#names.delete(index);
+    else this.#names.set(index, name);
+    const cameUp = up && this.#up.get(name) !== index;
+    if (up) this.#up.set(name, index);
+    else this.#up.delete(name);
+    const affected = before !== undefined && before !== name && (this.on(before).size > 0 || this.on(name).size > 0);
+    return { renamed: affected ? before : null, cameUp };
+  }
+}
+
+function linksOf(route: Route): readonly string[] {
+  if (route.via.type === 'link') return [route.via.link];
+  if (route.via.type === 'gateway') return [...new Set(route.via.hops.map((hop) => hop.link ?? ''))];
+  return [];
+}

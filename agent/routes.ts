@@ -1,0 +1,127 @@
+import { assertNever, type Prefix } from '#core';
+import { type Route, routeKey } from './kernel/types.ts';
+
+/**
+ * Kinds of route, the stronger first. A workload on this node beats everything; a block that is this node's own (blackhole under the
+ * workloads) beats what others claim about the same prefix; an overlay that the datastore asks for beats what a peer says.
+ */
+export const ROUTE_CLASSES = ['workload', 'blackhole', 'vxlan', 'bgp'] as const;
+export type RouteClass = (typeof ROUTE_CLASSES)[number];
+
+/** One offer for a prefix. */
+export interface Candidate {
+  readonly class: RouteClass;
+  /** Who offers it, unique within class and prefix: an endpoint's id, a node, a peer's address. */
+  readonly owner: string;
+  readonly route: Route;
+  /** Among candidates of one class the greater wins; equal: the smaller owner. */
+  readonly rank?: number;
+}
+
+/** Why a candidate is not the one in the kernel. */
+export type LossReason =
+  | { readonly why: 'class'; readonly winner: RouteClass; readonly owner: string }
+  | { readonly why: 'rank'; readonly owner: string };
+
+export interface Choice {
+  readonly winner: Candidate;
+  readonly losers: readonly { readonly candidate: Candidate; readonly reason: LossReason }[];
+}
+
+/** One line for a person. */
+export function lossText(reason: LossReason): string {
+  switch (reason.why) {
+    case 'class':
+      return `a ${reason.winner} route of ${reason.owner} is preferred`;
+    case 'rank':
+      return `${reason.owner} offers the same prefix and is preferred`;
+    default:
+      return assertNever(reason);
+  }
+}
+
+/**
+ * Who wins a prefix. Callers say what they offer; the changes of the winners come out, ready for the reconciler. The result
+ * depends only on the offers that stand, not on their order (I7).
+ */
+export class RouteTable {
+  readonly #offers = new Map<Prefix, Candidate[]>();
+  /** The keys that the winners of a prefix occupy in the kernel now: one. */
+  readonly #won = new Map<Prefix, Route>();
+  readonly #dirty = new Set<Prefix>();
+
+  offer(candidate: Candidate): void {
+    const offers = this.#offers.get(candidate.route.to);
+    if (!offers) this.#offers.set(candidate.route.to, [candidate]);
+    else {
+      const at = offers.findIndex((o) => o.class === candidate.class && o.owner === candidate.owner);
+      if (at < 0) offers.push(candidate);
+      else offers[at] = candidate;
+    }
+    this.#dirty.add(candidate.route.to);
+  }
+  withdraw(to: Prefix, routeClass: RouteClass, owner: string): void {
+    const offers = this.#offers.get(to);
+    const at = offers?.findIndex((o) => o.class === routeClass && o.owner === owner) ?? -1;
+    if (!offers || at < 0) return;
+    offers.splice(at, 1);
+    if (offers.length === 0) this.#offers.delete(to);
+    this.#dirty.add(to);
+  }
+  /** Makes the offers of a class exactly these. */
+  replaceClass(routeClass: RouteClass, all: Iterable<Omit<Candidate, 'class'>>): void {
+    const keep = new Map<string, Omit<Candidate, 'class'>>();
+    for (const candidate of all) keep.set(`${candidate.route.to} ${candidate.owner}`, candidate);
+    for (const [to, offers] of [...this.#offers])
+      for (const { class: of, owner } of [...offers])
+        if (of === routeClass && !keep.has(`${to} ${owner}`)) this.withdraw(to, of, owner);
+    for (const candidate of keep.values()) this.offer({ ...candidate, class: routeClass });
+  }
+
+  /** What changed for the kernel since the last call, by `routeKey`; undefined: no longer desired. */
+  takeChanges(): Map<string, Route | undefined> {
+    const changes = new Map<string, Route | undefined>();
+    for (const to of this.#dirty) {
+      const before = this.#won.get(to);
+      const now = best(this.#offers.get(to))?.route;
+      if (before) changes.set(routeKey(before), undefined);
+      if (now) {
+        changes.set(routeKey(now), now);
+        this.#won.set(to, now);
+      } else this.#won.delete(to);
+    }
+    this.#dirty.clear();
+    return changes;
+  }
+
+  /** Winner and losers of a prefix; null: nobody offers it. */
+  explain(to: Prefix): Choice | null {
+    const offers = this.#offers.get(to);
+    const winner = best(offers);
+    if (!offers || !winner) return null;
+    const losers = offers
+      .filter((candidate) => candidate !== winner)
+      .map((candidate) => ({ candidate, reason: reasonOf(candidate, winner) }));
+    return { winner, losers };
+  }
+  get size(): number {
+    return this.#offers.size;
+  }
+}
+
+function best(offers: readonly Candidate[] | undefined): Candidate | undefined {
+  return offers?.reduce((a, b) => (compare(b, a) < 0 ? b : a));
+}
+
+/** Negative: `a` is preferred. */
+function compare(a: Candidate, b: Candidate): number {
+  const byClass = ROUTE_CLASSES.indexOf(a.class) - ROUTE_CLASSES.indexOf(b.class);
+  if (byClass !== 0) return byClass;
+  const byRank = (b.rank ?? 0) - (a.rank ?? 0);
+  return byRank !== 0 ? byRank : a.owner < b.owner ? -1 : 1;
+}
+
+const reasonOf = (loser: Candidate, winner: Candidate): LossReason =>
+  loser.class === winner.class
+    ? { why: 'rank', owner: winner.owner }
+    : { why: 'class', winner: winner.class, owner: winner.owner };
