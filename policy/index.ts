@@ -12,5 +12,11 @@
  * What it refuses to do. No I/O, no clock, no log: the result follows from the current inputs alone, whatever order they came in
  * (invariant I7). It never buffers an endpoint to wait for something: what is missing is rendered closed (I3).
  */
+
+export * from './render/config.ts';
+export * from './render/iptables-text.ts';
+export * from './render/marks.ts';
+export * from './render/names.ts';
+export * from './render/renderer.ts';
 export * from './resolved.ts';
 export * from './types.ts';

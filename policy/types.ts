@@ -33,19 +33,20 @@ export type Match =
       readonly burst: number;
       readonly unit?: 'second' | 'minute' | 'hour' | 'day';
     }
-  | { readonly m: 'connlimit-above'; readonly count: number };
+  | { readonly m: 'connlimit-above'; readonly count: number; readonly side: 'src' | 'dst' };
 export type CtState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 /** Inclusive; equal ends are one port. */
 export type PortRange = readonly [from: number, to: number];
 
 export type Action =
-  | { readonly do: 'accept' | 'drop' | 'return' | 'notrack' | 'masquerade-none' }
+  | { readonly do: 'accept' | 'drop' | 'return' | 'notrack' }
   | { readonly do: 'reject'; readonly with: 'icmp-port-unreachable' | 'tcp-reset' }
   | { readonly do: 'jump' | 'goto'; readonly chain: string }
+  | { readonly do: 'map'; readonly side: 'in' | 'out'; readonly targets: ReadonlyMap<string, string> } // interface → chain to go to; nftables only
   | { readonly do: 'mark'; readonly value: number; readonly mask: number } // (mark & ~mask) | value
   | { readonly do: 'log'; readonly prefix: string; readonly group?: number } // NFLOG if a group is given, else LOG
   | { readonly do: 'masquerade'; readonly ports?: PortRange; readonly randomFully?: boolean }
-  | { readonly do: 'snat' | 'dnat'; readonly to: string; readonly ports?: PortRange }
+  | { readonly do: 'snat' | 'dnat'; readonly to: string; readonly ports?: PortRange; readonly randomFully?: boolean }
   | { readonly do: 'dscp'; readonly value: number }
   | { readonly do: 'none' }; // a rule that only counts or comments
 

@@ -1,0 +1,103 @@
+import type { PolicyId, ResolvedWorkload, TierPolicies } from '../resolved.ts';
+import type { Chain, ChainRule } from '../types.ts';
+import type { RenderConfig } from './config.ts';
+import { chainName } from './names.ts';
+import { clearMark, DROP, jump, marked, PROTOCOL, protocol, RETURN, rule, unmarked, verdictBits } from './phrases.ts';
+import { type Direction, groupPolicies, jumpsUntilVerdict, type PolicyGroup, profileChain } from './policy-chains.ts';
+
+/** Ingress of a workload is what goes to it (`cali-tw-`), egress what comes from it (`cali-fw-`). */
+export const workloadChain = (iface: string, direction: Direction): string =>
+  chainName(direction === 'ingress' ? 'cali-tw-' : 'cali-fw-', iface);
+
+/** Chain that ends a connection above an endpoint's limit: a reset tells TCP at once. */
+export const CONNECTION_LIMIT_CHAIN = 'cali-conn-limit';
+
+export interface Tiers {
+  readonly rules: readonly ChainRule[];
+  /** Group chains that the rules jump to. */
+  readonly groups: readonly PolicyGroup[];
+}
+
+export interface TierOptions {
+  readonly marks: RenderConfig['marks'];
+  readonly deny: ChainRule['action'];
+  readonly selectorOf: (id: PolicyId) => string;
+  /** preDNAT and untracked policy give no verdict at the end of a tier. */
+  readonly defaults: boolean;
+}
+
+/** The tiers of one direction: policies in order until a verdict, then the tier's default. The verdict bits are clear on entry. */
+export function renderTiers(tiers: readonly TierPolicies[], direction: Direction, options: TierOptions): Tiers {
+  const { marks, deny, selectorOf, defaults } = options;
+  const groups: PolicyGroup[] = [];
+  const rules: ChainRule[] = [];
+  for (const tier of tiers) {
+    const ids = tier[direction];
+    if (ids.length === 0) continue;
+    const runs = groupPolicies(ids, selectorOf, direction);
+    groups.push(...runs.filter((run) => run.policies.length > 1));
+    if (rules.length > 0) rules.push(rule([], clearMark(marks.pass), `start of tier ${tier.tier}`));
+    const chains = runs.map((run) => run.chain);
+    const comment = rules.length > 0 ? undefined : `start of tier ${tier.tier}`;
+    rules.push(...jumpsUntilVerdict(chains, verdictBits(marks), marks.accept, comment));
+    rules.push(rule([marked(marks.accept)], RETURN));
+    if (defaults && tier.defaultAction === 'Deny')
+      rules.push(rule([unmarked(marks.pass)], deny, `end of tier ${tier.tier}: no policy matched`));
+  }
+  return { rules, groups };
+}
+
+/** Profiles in order; one that does not exist has no chain and matches nothing. */
+export function renderProfiles(
+  profiles: readonly string[],
+  direction: Direction,
+  marks: RenderConfig['marks'],
+  exists: (name: string) => boolean,
+): ChainRule[] {
+  return profiles
+    .filter(exists)
+    .flatMap((name) => [rule([], jump(profileChain(name, direction))), rule([marked(marks.accept)], RETURN)]);
+}
+
+/**
+ * The chain of a workload endpoint in one direction. Established packets were accepted, invalid ones dropped and the verdict bits
+ * cleared before the dispatch, once for all endpoints; here stands only what is this endpoint's own.
+ */
+export function renderWorkload(
+  workload: ResolvedWorkload,
+  direction: Direction,
+  config: RenderConfig,
+  policy: { selectorOf(id: PolicyId): string; profileExists(name: string): boolean },
+  deny: ChainRule['action'],
+): { chain: Chain; groups: readonly PolicyGroup[] } {
+  const { spec } = workload.endpoint;
+  const limit =
+    direction === 'ingress' ? spec.qosControls?.ingressMaxConnections : spec.qosControls?.egressMaxConnections;
+  const tiers = renderTiers(workload.tiers, direction, {
+    marks: config.marks,
+    deny,
+    selectorOf: policy.selectorOf,
+    defaults: true,
+  });
+  return {
+    groups: tiers.groups,
+    chain: {
+      name: workloadChain(spec.interfaceName, direction),
+      owner: `WorkloadEndpoint/${workload.id}`,
+      rules: [
+        ...(limit ? [rule([{ m: 'connlimit-above', count: limit, side: 'src' }], jump(CONNECTION_LIMIT_CHAIN))] : []),
+        ...tiers.rules,
+        ...renderProfiles(workload.profiles, direction, config.marks, policy.profileExists),
+        rule([], deny, `WorkloadEndpoint ${workload.id}: no policy and no profile allowed it`),
+      ],
+    },
+  };
+}
+
+/** A chain for an endpoint that must not pass anything: the address is unknown, or the kernel refused a rule of it. */
+export const CLOSED_CHAIN = 'cali-closed';
+
+export const connectionLimitChain = (): Chain => ({
+  name: CONNECTION_LIMIT_CHAIN,
+  rules: [rule([protocol(PROTOCOL.tcp)], { do: 'reject', with: 'tcp-reset' }), rule([], DROP)],
+});

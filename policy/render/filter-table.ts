@@ -1,0 +1,219 @@
+import { assertNever, type Family } from '#core';
+import type { Action, Chain, ChainRule, Hook, Match } from '../types.ts';
+import type { RenderConfig } from './config.ts';
+import {
+  ACCEPT,
+  ALLOW_CHAIN,
+  clearMark,
+  ctstate,
+  DROP,
+  from,
+  goto_,
+  jump,
+  marked,
+  PASS_CHAIN,
+  PROTOCOL,
+  protocol,
+  RETURN,
+  rule,
+  setMark,
+  to,
+  unmarked,
+  verdictBits,
+} from './phrases.ts';
+
+export const FROM_WORKLOAD = 'cali-from-wl-dispatch';
+export const TO_WORKLOAD = 'cali-to-wl-dispatch';
+export const WORKLOAD_TO_HOST = 'cali-wl-to-host';
+export const CLOSED_FROM = 'cali-from-wl-closed';
+export const CLOSED_TO = 'cali-to-wl-closed';
+export const RATE_FROM = 'cali-from-wl-rate';
+export const RATE_TO = 'cali-to-wl-rate';
+export const FROM_HOST_ENDPOINT = 'cali-from-host-endpoint';
+export const TO_HOST_ENDPOINT = 'cali-to-host-endpoint';
+export const FROM_HOST_FORWARD = 'cali-from-hep-forward';
+export const TO_HOST_FORWARD = 'cali-to-hep-forward';
+export const SERVICE_LOOP = 'cali-cidr-block';
+
+/** What is there to police, so that chains which could do nothing are not in the packets' way. */
+export interface FilterNeeds {
+  readonly closed: boolean;
+  readonly rateFrom: boolean;
+  readonly rateTo: boolean;
+  readonly hostEndpoints: boolean;
+  readonly hostForward: boolean;
+  readonly untracked: boolean;
+  readonly serviceLoop: boolean;
+}
+
+export const VXLAN_HOSTS = 'all-vxlan-net';
+
+export const allowVerdict = (config: RenderConfig): Action => (config.filterAllowAction === 'Accept' ? ACCEPT : RETURN);
+
+/**
+ * What established means here. A flow has a conntrack entry that saw a reply only because its first packets passed the chains of both
+ * endpoints, so its packets are accepted before the dispatch and never walk it. Closed endpoints and packet rates come before that, because
+ * they concern packets and not flows; an interface without an endpoint has no route, and the reverse path check in the raw table drops what comes from it.
+ */
+function established(config: RenderConfig, match: Match): ChainRule[] {
+  return [
+    rule([match, ctstate('RELATED', 'ESTABLISHED')], allowVerdict(config)),
+    ...(config.dropInvalid ? [invalid(match)] : []),
+  ];
+}
+
+/** Conntrack of recent kernels knows no UDP-Lite and calls every packet of it invalid. */
+const invalid = (match: Match): ChainRule => rule([match, protocol(PROTOCOL.udplite, true), ctstate('INVALID')], DROP);
+
+export function forwardChain(config: RenderConfig, needs: FilterNeeds): Chain {
+  const each = (make: (iface: string) => ChainRule[]) => config.interfacePrefixes.flatMap((p) => make(`${p}+`));
+  return {
+    name: 'cali-FORWARD',
+    rules: [
+      ...each((iface) => [
+        ...(needs.closed ? [rule([from(iface)], jump(CLOSED_FROM)), rule([to(iface)], jump(CLOSED_TO))] : []),
+        ...(needs.rateFrom ? [rule([from(iface)], jump(RATE_FROM))] : []),
+        ...(needs.rateTo ? [rule([to(iface)], jump(RATE_TO))] : []),
+      ]),
+      ...each((iface) => [...established(config, from(iface)), ...established(config, to(iface))]),
+      // A packet that raw-table policy accepted keeps its mark; every other one starts without verdict.
+      rule([], clearMark(needs.untracked ? config.marks.pass : verdictBits(config.marks))),
+      ...(needs.hostForward
+        ? [rule(needs.untracked ? [unmarked(config.marks.accept)] : [], jump(FROM_HOST_FORWARD))]
+        : []),
+      ...each((iface) => [rule([from(iface)], jump(FROM_WORKLOAD)), rule([to(iface)], jump(TO_WORKLOAD))]),
+      ...(needs.hostForward ? [rule([], jump(TO_HOST_FORWARD))] : []),
+      ...(needs.serviceLoop ? [rule([], jump(SERVICE_LOOP))] : []),
+    ],
+  };
+}
+
+/** What stands in both dispatches before the branching: no verdict yet. */
+export const clearVerdict = (config: RenderConfig): ChainRule => rule([], clearMark(verdictBits(config.marks)));
+
+/** What a workload may never send, whatever its policy says. */
+export function tunnelDrops(config: RenderConfig): ChainRule[] {
+  const drops: ChainRule[] = [];
+  if (!config.allowVxlanFromWorkloads)
+    drops.push(
+      rule(
+        [protocol(PROTOCOL.udp), { m: 'dports', ports: [[config.vxlanPort, config.vxlanPort]] }],
+        DROP,
+        'VXLAN packets from workloads',
+      ),
+    );
+  if (!config.allowIpipFromWorkloads) drops.push(rule([protocol(PROTOCOL.ipip)], DROP, 'IPIP packets from workloads'));
+  return drops;
+}
+
+export function inputChain(config: RenderConfig, needs: FilterNeeds): Chain {
+  return {
+    name: 'cali-INPUT',
+    rules: [
+      ...(config.vxlan ? vxlanInput(config) : []),
+      ...config.interfacePrefixes.map((p) => rule([from(`${p}+`)], goto_(WORKLOAD_TO_HOST))),
+      ...(needs.untracked ? [rule([marked(config.marks.accept)], allowVerdict(config))] : []),
+      ...(needs.hostEndpoints
+        ? [
+            rule([], clearMark(verdictBits(config.marks))),
+            rule([], jump(FROM_HOST_ENDPOINT)),
+            rule([marked(config.marks.accept)], allowVerdict(config), 'host endpoint policy accepted the packet'),
+          ]
+        : []),
+    ],
+  };
+}
+
+function vxlanInput(config: RenderConfig): ChainRule[] {
+  const overlay: Match[] = [protocol(PROTOCOL.udp), { m: 'dports', ports: [[config.vxlanPort, config.vxlanPort]] }];
+  const local: Match = { m: 'addrtype', side: 'dst', type: 'LOCAL' };
+  return [
+    rule([...overlay, { m: 'src-set', set: VXLAN_HOSTS }, local], ACCEPT, 'VXLAN packets from known hosts'),
+    rule([...overlay, local], DROP, 'VXLAN packets from others'),
+  ];
+}
+
+export function outputChain(config: RenderConfig, needs: FilterNeeds): Chain {
+  return {
+    name: 'cali-OUTPUT',
+    rules: [
+      ...(needs.untracked ? [rule([marked(config.marks.accept)], allowVerdict(config))] : []),
+      ...config.interfacePrefixes.map((p) => rule([to(`${p}+`)], RETURN)),
+      ...(needs.hostEndpoints
+        ? [
+            rule([], clearMark(verdictBits(config.marks))),
+            // The outgoing interface of a packet that was DNATed here is known only after: mangle POSTROUTING takes it.
+            rule([{ m: 'dnatted', negate: true }], jump(TO_HOST_ENDPOINT)),
+            rule([marked(config.marks.accept)], allowVerdict(config), 'host endpoint policy accepted the packet'),
+          ]
+        : []),
+    ],
+  };
+}
+
+/** Multicast listener query, report, done; router solicitation; neighbour solicitation and advertisement. */
+const ICMPV6_ESSENTIALS = [130, 131, 132, 133, 135, 136];
+
+export function workloadToHostChain(config: RenderConfig, needs: FilterNeeds, family: Family): Chain {
+  const essentials =
+    family === 6 ? ICMPV6_ESSENTIALS.map((type) => rule([protocol(PROTOCOL.icmpv6), { m: 'icmp', type }], ACCEPT)) : [];
+  return {
+    name: WORKLOAD_TO_HOST,
+    rules: [
+      ...(needs.closed ? [rule([], jump(CLOSED_FROM))] : []),
+      ...(needs.rateFrom ? [rule([], jump(RATE_FROM))] : []),
+      ...essentials,
+      rule([ctstate('RELATED', 'ESTABLISHED')], allowVerdict(config)),
+      ...(config.dropInvalid ? [rule([protocol(PROTOCOL.udplite, true), ctstate('INVALID')], DROP)] : []),
+      rule([], jump(FROM_WORKLOAD)),
+      ...toHost(config),
+    ],
+  };
+}
+
+function toHost(config: RenderConfig): ChainRule[] {
+  const comment = 'defaultEndpointToHostAction';
+  switch (config.endpointToHostAction) {
+    case 'Accept':
+      return [rule([], ACCEPT, comment)];
+    case 'Drop':
+      return [rule([], DROP, comment)];
+    case 'Reject':
+      return [rule([], { do: 'reject', with: 'icmp-port-unreachable' }, comment)];
+    case 'Return':
+      return [];
+    default:
+      return assertNever(config.endpointToHostAction);
+  }
+}
+
+export const verdictChains = (config: RenderConfig): Chain[] => [
+  { name: ALLOW_CHAIN, rules: [rule([], setMark(config.marks.accept))] },
+  { name: PASS_CHAIN, rules: [rule([], setMark(config.marks.pass))] },
+];
+
+export function filterHooks(config: RenderConfig, needs: FilterNeeds): Hook[] {
+  const accept = config.marks.accept;
+  return [
+    hook(config, 'INPUT', 'cali-INPUT'),
+    {
+      ...hook(config, 'FORWARD', 'cali-FORWARD'),
+      append: [
+        ...hook(config, 'FORWARD', 'cali-FORWARD').append,
+        ...(config.filterAllowAction === 'Accept'
+          ? [rule([marked(accept)], ACCEPT, 'policy explicitly accepted packet')]
+          : []),
+        // Tells mangle POSTROUTING that the packet was forwarded.
+        ...(needs.hostEndpoints ? [rule([], setMark(accept))] : []),
+      ],
+    },
+    ...(needs.hostEndpoints || needs.untracked ? [hook(config, 'OUTPUT', 'cali-OUTPUT')] : []),
+  ];
+}
+
+function hook(config: RenderConfig, kernelChain: string, chain: string): Hook {
+  const rules = [rule([], jump(chain))];
+  return config.chainInsertMode === 'insert'
+    ? { table: 'filter', chain: kernelChain, insert: rules, append: [] }
+    : { table: 'filter', chain: kernelChain, insert: [], append: rules };
+}

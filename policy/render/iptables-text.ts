@@ -1,0 +1,179 @@
+import { createHash } from 'node:crypto';
+import { assertNever, Bug, err, type Family, OperationalError, ok, parseCidr, type Result } from '#core';
+import type { Action, Chain, ChainRule, Match, PortRange } from '../types.ts';
+import { setName } from './names.ts';
+import { PROTOCOL } from './phrases.ts';
+
+/**
+ * Chains as the lines of iptables-restore. This is the only place where a value becomes rule text, so it is the only place that must
+ * not be fooled: each value is checked against what it may consist of, and a wrong one is refused (VALIDATION), never quoted and hoped for.
+ */
+export interface PrintedRule {
+  /** 16 characters, unique to the rule, its place and what stands before it. */
+  readonly hash: string;
+  /** Without `-A CHAIN`. */
+  readonly text: string;
+}
+
+/** Prints a chain's rules; the hash runs from rule to rule, so it tells a moved rule from one in its place. */
+export function printRules(chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] {
+  let previous = '';
+  return rules.map((rule) => {
+    const body = printBody(rule, family);
+    const hash = createHash('sha224').update(`${chain}\0${previous}\0${body}`).digest('base64url').slice(0, 16);
+    previous = hash;
+    return { hash, text: `-m comment --comment "cali:${hash}" ${body}`.trimEnd() };
+  });
+}
+
+const printed = new WeakMap<Chain, Map<Family, PrintedRule[]>>();
+/** As `printRules`; remembers the answer for as long as the chain lives. */
+export function printChain(chain: Chain, family: Family): PrintedRule[] {
+  const families = printed.get(chain) ?? new Map<Family, PrintedRule[]>();
+  printed.set(chain, families);
+  const rules = families.get(family) ?? printRules(chain.name, chain.rules, family);
+  families.set(family, rules);
+  return rules;
+}
+
+function printBody(rule: ChainRule, family: Family): string {
+  const comments = (rule.comments ?? []).map((c) => `-m comment --comment "${printable(c, 255)}"`);
+  // Protocol first: the port matches after it need it.
+  const matches = [...rule.match].sort((a, b) => rank(a) - rank(b)).map((m) => printMatch(m, family));
+  return [...comments, ...matches, printAction(rule.action, family)].filter((part) => part !== '').join(' ');
+}
+const rank = (m: Match): number => (m.m === 'in' || m.m === 'out' ? 0 : m.m === 'protocol' ? 1 : 2);
+
+/** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */
+const printable = (text: string, max: number): string =>
+  text.replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_').slice(0, max);
+
+function refuse(what: string, value: string): never {
+  throw new OperationalError('VALIDATION', `${what} ${JSON.stringify(value.slice(0, 80))} cannot stand in a rule`);
+}
+const chainRef = (name: string): string =>
+  /^[A-Za-z0-9._/-]{1,28}$/.test(name) && !name.startsWith('-') ? name : refuse('chain', name);
+const ifaceRef = (name: string): string => (/^[A-Za-z0-9_.-]{1,15}\+?$/.test(name) ? name : refuse('interface', name));
+function netRef(text: string): string {
+  const parsed = parseCidr(text);
+  return parsed.ok ? text : refuse('network', text);
+}
+const integer = (value: number, most: number): number =>
+  Number.isInteger(value) && value >= 0 && value <= most ? value : refuse('number', String(value));
+const hex = (value: number): string => `0x${integer(value, 0xffffffff).toString(16)}`;
+const portsRef = (ports: readonly PortRange[]): string =>
+  ports.map(([a, b]) => (a === b ? `${integer(a, 65535)}` : `${integer(a, 65535)}:${integer(b, 65535)}`)).join(',');
+
+const PROTOCOL_NAMES: Record<number, string> = Object.fromEntries(
+  Object.entries({ ...PROTOCOL, icmpv6: undefined, ipip: undefined }).flatMap(([name, n]) =>
+    n === undefined ? [] : [[n, name]],
+  ),
+);
+PROTOCOL_NAMES[PROTOCOL.icmpv6] = 'ipv6-icmp';
+const protocolRef = (number: number): string => PROTOCOL_NAMES[number] ?? String(integer(number, 255));
+
+function printMatch(match: Match, family: Family): string {
+  const not = 'negate' in match && match.negate ? '! ' : '';
+  switch (match.m) {
+    case 'in':
+      return `${not}-i ${ifaceRef(match.iface)}`;
+    case 'out':
+      return `${not}-o ${ifaceRef(match.iface)}`;
+    case 'protocol':
+      return `${not}-p ${protocolRef(match.protocol)}`;
+    case 'src':
+      return `${not}-s ${netRef(match.net)}`;
+    case 'dst':
+      return `${not}-d ${netRef(match.net)}`;
+    case 'src-set':
+    case 'dst-set':
+      return `-m set ${not}--match-set ${setName(family, match.set)} ${match.m.slice(0, 3)}`;
+    case 'src-port-set':
+    case 'dst-port-set': {
+      const side = match.m.slice(0, 3);
+      return `-m set ${not}--match-set ${setName(family, match.set)} ${side},${side}`;
+    }
+    case 'sports':
+    case 'dports':
+      return `-m multiport ${not}--${match.m} ${portsRef(match.ports)}`;
+    case 'icmp': {
+      const [module, option] = family === 4 ? ['icmp', 'icmp-type'] : ['icmp6', 'icmpv6-type'];
+      const code = match.code === undefined ? '' : `/${integer(match.code, 255)}`;
+      return `-m ${module} ${not}--${option} ${integer(match.type, 255)}${code}`;
+    }
+    case 'mark':
+      return `-m mark ${not}--mark ${hex(match.value)}/${hex(match.mask)}`;
+    case 'ctstate':
+      return `-m conntrack ${not}--ctstate ${match.states.join(',')}`;
+    case 'ctdir-original':
+      return `-m conntrack --ctdir ${match.negate ? 'REPLY' : 'ORIGINAL'}`;
+    case 'dnatted':
+      return `-m conntrack ${not}--ctstate DNAT`;
+    case 'rpf-failed':
+      return '-m rpfilter --validmark --invert';
+    case 'addrtype': {
+      const limit = match.limitIface ? ` --limit-iface-${match.limitIface}` : '';
+      return `-m addrtype ${not}--${match.side}-type ${match.type}${limit}`;
+    }
+    case 'limit':
+      return `-m limit --limit ${integer(match.perSecond, 10_000)}/${match.unit ?? 'second'} --limit-burst ${integer(match.burst, 10_000)}`;
+    case 'connlimit-above':
+      return `-m connlimit --connlimit-above ${integer(match.count, 0xffffffff)} --connlimit-mask 0 --connlimit-${match.side === 'src' ? 's' : 'd'}addr`;
+    default:
+      return assertNever(match);
+  }
+}
+
+function printAction(action: Action, family: Family): string {
+  switch (action.do) {
+    case 'accept':
+    case 'drop':
+    case 'return':
+      return `-j ${action.do.toUpperCase()}`;
+    case 'notrack':
+      return '-j CT --notrack';
+    case 'reject':
+      if (action.with === 'tcp-reset') return '-j REJECT --reject-with tcp-reset';
+      return `-j REJECT --reject-with ${family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable'}`;
+    case 'jump':
+      return `-j ${chainRef(action.chain)}`;
+    case 'goto':
+      return `-g ${chainRef(action.chain)}`;
+    case 'map':
+      throw new Bug('a verdict map was rendered for iptables');
+    case 'mark':
+      return `-j MARK --set-xmark ${hex(action.value)}/${hex(action.mask)}`;
+    case 'log':
+      return action.group === undefined
+        ? `-j LOG --log-prefix "${printable(action.prefix, 29)}" --log-level 5`
+        : `-j NFLOG --nflog-group ${integer(action.group, 65535)} --nflog-prefix "${printable(action.prefix, 63)}"`;
+    case 'masquerade':
+      return `-j MASQUERADE${action.ports ? ` --to-ports ${dashed(action.ports)}` : ''}${action.randomFully ? ' --random-fully' : ''}`;
+    case 'snat':
+    case 'dnat': {
+      const address = family === 6 && action.ports ? `[${netRef(action.to)}]` : netRef(action.to);
+      const ports = action.ports ? `:${dashed(action.ports)}` : '';
+      const random = action.randomFully ? ' --random-fully' : '';
+      return `-j ${action.do.toUpperCase()} --to-${action.do === 'snat' ? 'source' : 'destination'} ${address}${ports}${random}`;
+    }
+    case 'dscp':
+      return `-j DSCP --set-dscp ${hex(integer(action.value, 63))}`;
+    case 'none':
+      return '';
+    default:
+      return assertNever(action);
+  }
+}
+
+const dashed = ([a, b]: PortRange): string => `${integer(a, 65535)}-${integer(b, 65535)}`;
+
+/** Whether a chain can be printed; the reason otherwise. */
+export function checkChain(chain: Chain, family: Family): Result<PrintedRule[], string> {
+  try {
+    chainRef(chain.name);
+    return ok(printChain(chain, family));
+  } catch (error) {
+    if (error instanceof OperationalError) return err(error.message);
+    throw error;
+  }
+}

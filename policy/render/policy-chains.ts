@@ -1,0 +1,178 @@
+import { createHash } from 'node:crypto';
+import type { Family } from '#core';
+import type { ActivePolicy, ActiveProfile, PolicyId, ResolvedRule } from '../resolved.ts';
+import type { Action, Chain, ChainRule, Table } from '../types.ts';
+import type { RenderConfig } from './config.ts';
+import { chainName } from './names.ts';
+import {
+  ALLOW_CHAIN,
+  DROP,
+  goto_,
+  jump,
+  markedAny,
+  PASS_CHAIN,
+  RETURN,
+  rule,
+  unmarked,
+  verdictBits,
+} from './phrases.ts';
+import { renderRule, type Verdicts } from './rule.ts';
+
+export type Direction = 'ingress' | 'egress';
+
+export const policyChain = (id: PolicyId, direction: Direction): string =>
+  chainName(direction === 'ingress' ? 'cali-pi-' : 'cali-po-', shortId(id));
+export const profileChain = (name: string, direction: Direction): string =>
+  chainName(direction === 'ingress' ? 'cali-pri-' : 'cali-pro-', name);
+
+const shortId = (id: PolicyId): string =>
+  id.replace(/^GlobalNetworkPolicy\//, 'gnp/').replace(/^NetworkPolicy\//, 'np/');
+
+/** REJECT exists in the filter table only. */
+export const denyAction = (config: RenderConfig, table: Table): Action =>
+  config.filterDenyAction === 'Reject' && table === 'filter' ? { do: 'reject', with: 'icmp-port-unreachable' } : DROP;
+
+export function renderPolicy(
+  policy: ActivePolicy,
+  direction: Direction,
+  family: Family,
+  table: Table,
+  config: RenderConfig,
+): Chain {
+  const where = `tier ${policy.tier}, policy ${policy.id}`;
+  const rules = policy[direction].flatMap((source, index) =>
+    commented(
+      renderRule(source, family, {
+        marks: config.marks,
+        allow: goto_(ALLOW_CHAIN),
+        pass: goto_(PASS_CHAIN),
+        deny: denyAction(config, table),
+        log: logActions(config, policy.tier, policy.id, index),
+      }),
+      `${where}, ${direction} rule ${index} (${source.action})`,
+      source,
+    ),
+  );
+  return {
+    name: policyChain(policy.id, direction),
+    rules: describe(rules, `${where}, ${direction}`),
+    owner: policy.id,
+  };
+}
+
+export function renderProfile(
+  profile: ActiveProfile,
+  direction: Direction,
+  family: Family,
+  table: Table,
+  config: RenderConfig,
+): Chain {
+  const where = `profile ${profile.name}`;
+  const rules = profile[direction].flatMap((source, index) =>
+    commented(
+      renderRule(source, family, {
+        marks: config.marks,
+        allow: goto_(ALLOW_CHAIN),
+        pass: RETURN, // on to the next profile
+        deny: denyAction(config, table),
+        log: logActions(config, 'profile', `Profile/${profile.name}`, index),
+      }),
+      `${where}, ${direction} rule ${index} (${source.action})`,
+      source,
+    ),
+  );
+  return {
+    name: profileChain(profile.name, direction),
+    rules: describe(rules, `${where}, ${direction}`),
+    owner: `Profile/${profile.name}`,
+  };
+}
+
+/** A chain without rules still says whose it is. */
+const describe = (rules: readonly ChainRule[], what: string): readonly ChainRule[] =>
+  rules.length > 0 ? rules : [rule([], { do: 'none' }, what)];
+
+function commented(rules: readonly ChainRule[], what: string, source: ResolvedRule): ChainRule[] {
+  return rules.map((r, index) => (index === 0 ? { ...r, comments: [what, ...source.annotations] } : r));
+}
+
+/** `%t` tier, `%k` kind, `%n` name, `%p` namespace/name, then the rule; cut by the printer to what the kernel takes. */
+function logActions(config: RenderConfig, tier: string, id: string, index: number): Verdicts['log'] {
+  const [kind, ...rest] = id.split('/');
+  const values: Record<string, string> = { t: tier, k: kind, n: rest[rest.length - 1] ?? '', p: rest.join('/') };
+  const text = config.log.prefix.replace(/%([tknp])/g, (_, key: string) => values[key]);
+  const prefix = `${text}${config.log.prefix.includes('%') ? '' : ` ${rest.join('/')}`} ${index}: `;
+  const { rate, group } = config.log;
+  return [
+    {
+      match: rate ? [{ m: 'limit', perSecond: rate.perSecond, burst: rate.burst }] : [],
+      action: { do: 'log', prefix, ...(group !== undefined && { group }) },
+    },
+  ];
+}
+
+/** A run of policies that always come together, in one chain that several endpoints share. */
+export interface PolicyGroup {
+  readonly chain: string;
+  readonly selector: string;
+  readonly policies: readonly PolicyId[];
+}
+
+/**
+ * Splits the policies of a tier into runs of equal selectors: endpoints that match one of a run match all of it, so the run is
+ * written once. A run of one is its policy's own chain.
+ */
+export function groupPolicies(
+  ids: readonly PolicyId[],
+  selectorOf: (id: PolicyId) => string,
+  direction: Direction,
+): PolicyGroup[] {
+  const runs: { selector: string; policies: PolicyId[] }[] = [];
+  for (const id of ids) {
+    const selector = selectorOf(id);
+    const last = runs[runs.length - 1];
+    if (last && last.selector === selector) last.policies.push(id);
+    else runs.push({ selector, policies: [id] });
+  }
+  return runs.map(({ selector, policies }) => ({
+    selector,
+    policies,
+    chain: policies.length === 1 ? policyChain(policies[0], direction) : groupName(selector, policies, direction),
+  }));
+}
+
+function groupName(selector: string, policies: readonly PolicyId[], direction: Direction): string {
+  const hash = createHash('sha256')
+    .update([selector, ...policies].join('\0'))
+    .digest('base64url');
+  return chainName(direction === 'ingress' ? 'cali-gi-' : 'cali-go-', hash.slice(0, 16).replaceAll('_', '.'));
+}
+
+export function renderGroup(group: PolicyGroup, direction: Direction, config: RenderConfig): Chain {
+  return {
+    name: group.chain,
+    rules: jumpsUntilVerdict(
+      group.policies.map((id) => policyChain(id, direction)),
+      verdictBits(config.marks),
+      verdictBits(config.marks),
+      `policies with selector ${group.selector}`,
+    ),
+  };
+}
+
+/** After how many jumps a chain looks whether it may leave: between, each jump asks by itself. */
+const LOOK_EVERY = 5;
+
+/** Jumps to one chain after the other until one has set one of `bits`; leaves early only when one of `leaveOn` is set. */
+export function jumpsUntilVerdict(
+  chains: readonly string[],
+  bits: number,
+  leaveOn: number,
+  comment?: string,
+): ChainRule[] {
+  return chains.flatMap((chain, index) => {
+    const leave = index > 0 && index % LOOK_EVERY === 0 ? [rule([markedAny(leaveOn)], RETURN)] : [];
+    const comments = index === 0 && comment !== undefined ? [comment] : [];
+    return [...leave, rule(index === 0 ? [] : [unmarked(bits)], jump(chain), ...comments)];
+  });
+}

@@ -1,0 +1,102 @@
+import { FAMILIES, type Family } from '#core';
+import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
+import type { SetChange, SetId, SetType } from '../types.ts';
+import type { ClusterFacts, RenderConfig } from './config.ts';
+import { VXLAN_HOSTS } from './filter-table.ts';
+import { ALL_HOSTS, ALL_POOLS, MASQUERADED_POOLS } from './nat-table.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** Sets of policy, split by family; `known` remembers kind and owner, because the last word about a set is only its id. */
+export function policySetChanges(
+  changes: ResolvedChanges,
+  known: Map<SetId, ResolvedSet>,
+  families: readonly Family[],
+): SetChange[] {
+  const out: SetChange[] = [];
+  const ids = new Set([...changes.sets.keys(), ...changes.added.keys(), ...changes.removed.keys()]);
+  for (const id of ids) {
+    const now = changes.sets.get(id);
+    const set = now ?? known.get(id);
+    if (!set) continue;
+    if (now) known.set(id, now);
+    if (now === null) known.delete(id);
+    for (const family of families) {
+      const base = { id, type: typeOf(set), family, owner: set.owner };
+      if (now === null) {
+        out.push({ ...base, members: null });
+        continue;
+      }
+      const added = ofFamily(changes.added.get(id), family);
+      const removed = ofFamily(changes.removed.get(id), family);
+      if (now || added.size > 0 || removed.size > 0) out.push({ ...base, members: { added, removed } });
+    }
+  }
+  return out;
+}
+
+const typeOf = (set: ResolvedSet): SetType => (set.kind === 'ports' ? 'hash:ip,port' : 'hash:net');
+
+function ofFamily(members: ReadonlySet<string> | undefined, family: Family): ReadonlySet<string> {
+  if (!members || members.size === 0) return NONE;
+  const out = new Set<string>();
+  for (const member of members) if (isSix(member) === (family === 6)) addMember(out, member);
+  return out;
+}
+
+/** `address,protocol:port` holds a colon of its own, after the comma. */
+function isSix(member: string): boolean {
+  const comma = member.indexOf(',');
+  return (comma < 0 ? member : member.slice(0, comma)).includes(':');
+}
+
+/** hash:net takes no /0; two halves say the same. Host prefixes are written as ipset prints them. */
+function addMember(out: Set<string>, member: string): void {
+  if (member === '0.0.0.0/0') out.add('0.0.0.0/1').add('128.0.0.0/1');
+  else if (member === '::/0') out.add('::/1').add('8000::/1');
+  else out.add(member.replace(/\/32$|\/128$/, (length) => ((length === '/32') !== isSix(member) ? '' : length)));
+}
+
+export interface WantedSet {
+  readonly id: SetId;
+  readonly type: SetType;
+  readonly family: Family;
+  readonly members: ReadonlySet<string>;
+}
+
+/** Sets that follow from the cluster and not from policy: pools, hosts, overlay peers. */
+export function clusterSets(config: RenderConfig, facts: ClusterFacts): Map<string, WantedSet> {
+  const sets = new Map<string, WantedSet>();
+  const add = (id: SetId, members: readonly string[]) => {
+    for (const family of FAMILIES.filter((f) => config.families.includes(f)))
+      sets.set(`${family} ${id}`, { id, type: 'hash:net', family, members: ofFamily(new Set(members), family) });
+  };
+  if (facts.pools.some((pool) => pool.natOutgoing)) {
+    add(
+      ALL_POOLS,
+      facts.pools.map((pool) => pool.cidr),
+    );
+    add(
+      MASQUERADED_POOLS,
+      facts.pools.filter((pool) => pool.natOutgoing).map((pool) => pool.cidr),
+    );
+    if (config.nat.excludeHosts) add(ALL_HOSTS, facts.hosts);
+  }
+  if (config.vxlan) add(VXLAN_HOSTS, facts.vxlanHosts);
+  return sets;
+}
+
+/** What turns one collection of sets into another. */
+export function diffSets(before: ReadonlyMap<string, WantedSet>, after: ReadonlyMap<string, WantedSet>): SetChange[] {
+  const out: SetChange[] = [];
+  for (const [key, { id, type, family, members }] of after) {
+    const had = before.get(key)?.members ?? NONE;
+    const added = new Set([...members].filter((m) => !had.has(m)));
+    const removed = new Set([...had].filter((m) => !members.has(m)));
+    if (!before.has(key) || added.size > 0 || removed.size > 0)
+      out.push({ id, type, family, owner: id, members: { added, removed } });
+  }
+  for (const [key, { id, type, family }] of before)
+    if (!after.has(key)) out.push({ id, type, family, owner: id, members: null });
+  return out;
+}

@@ -1,0 +1,229 @@
+import type { Family } from '#core';
+import type { ResolvedWorkload } from '../resolved.ts';
+import type { Chain, Hook } from '../types.ts';
+import { type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
+import { CLOSED_CHAIN, connectionLimitChain, renderWorkload, workloadChain } from './endpoint-chains.ts';
+import {
+  CLOSED_FROM,
+  CLOSED_TO,
+  clearVerdict,
+  type FilterNeeds,
+  FROM_WORKLOAD,
+  filterHooks,
+  forwardChain,
+  inputChain,
+  outputChain,
+  RATE_FROM,
+  RATE_TO,
+  TO_WORKLOAD,
+  tunnelDrops,
+  verdictChains,
+  workloadToHostChain,
+} from './filter-table.ts';
+import type { Library } from './library.ts';
+import { chainName } from './names.ts';
+import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
+import { DROP, RETURN, rule } from './phrases.ts';
+import {
+  type Direction,
+  denyAction,
+  policyChain,
+  profileChain,
+  renderGroup,
+  renderPolicy,
+  renderProfile,
+} from './policy-chains.ts';
+import { rawHooks, rawPrerouting, rpfSkipChain } from './raw-table.ts';
+import type { RenderState } from './renderer.ts';
+
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+export type HooksByFamily = Record<Family, readonly Hook[]>;
+
+/** Declares every chain that may be wanted, and says where the kernel's chains lead to ours. */
+export function tableLayout(state: RenderState, library: Library): HooksByFamily {
+  library.begin();
+  const hooks: Record<Family, readonly Hook[]> = { 4: [], 6: [] };
+  const endpoints = byInterface(state);
+  for (const family of state.config.families) {
+    declarePolicies(state, family, library);
+    declareWorkloads(state, family, library, endpoints);
+    hooks[family] = [
+      ...declareFilter(state, family, library, endpoints),
+      ...declareRaw(state, family, library, endpoints),
+      ...declareNat(state, family, library),
+    ];
+  }
+  library.end();
+  return hooks;
+}
+
+/** Workloads by interface; of two that claim one, the smaller id has it. */
+function byInterface(state: RenderState): Map<string, ResolvedWorkload> {
+  const found = new Map<string, ResolvedWorkload>();
+  for (const workload of state.workloads.values()) {
+    const iface = workload.endpoint.spec.interfaceName;
+    const other = found.get(iface);
+    if (iface !== '*' && (!other || workload.id < other.id)) found.set(iface, workload);
+  }
+  return found;
+}
+
+function declarePolicies(state: RenderState, family: Family, library: Library): void {
+  const { config } = state;
+  for (const direction of DIRECTIONS) {
+    for (const policy of state.policies.values())
+      library.declare(family, policyChain(policy.id, direction), [policy, config], (table) =>
+        renderPolicy(policy, direction, family, table, config),
+      );
+    for (const profile of state.profiles.values())
+      library.declare(family, profileChain(profile.name, direction), [profile, config], (table) =>
+        renderProfile(profile, direction, family, table, config),
+      );
+  }
+}
+
+type Endpoints = ReadonlyMap<string, ResolvedWorkload>;
+
+function declareWorkloads(state: RenderState, family: Family, library: Library, endpoints: Endpoints): void {
+  const { config, profiles } = state;
+  const policy = {
+    selectorOf: (id: string) => state.policies.get(id)?.selector ?? '',
+    profileExists: (name: string) => profiles.has(name),
+  };
+  const deny = denyAction(config, 'filter');
+  for (const workload of endpoints.values())
+    for (const direction of DIRECTIONS) {
+      const existing = workload.profiles.filter(policy.profileExists).join('\0');
+      const deps = [workload, config, state.selectors, existing];
+      const { chain, groups } = library.memo(`${direction} ${workload.id}`, deps, () =>
+        renderWorkload(workload, direction, config, policy, deny),
+      );
+      library.declareIn('filter', family, [chain], chain.name, () => chain);
+      for (const group of groups)
+        library.declare(family, group.chain, [config], () => renderGroup(group, direction, config));
+    }
+}
+
+function filterNeeds(state: RenderState, endpoints: Endpoints): FilterNeeds {
+  const limits = [...endpoints.values()].map((w) => w.endpoint.spec.qosControls);
+  return {
+    closed: [...endpoints.values()].some((w) => isClosed(state, w)),
+    rateFrom: limits.some((q) => q?.egressPacketRate),
+    rateTo: limits.some((q) => q?.ingressPacketRate),
+    hostEndpoints: false,
+    hostForward: false,
+    untracked: false,
+    serviceLoop: false,
+  };
+}
+
+const isClosed = (state: RenderState, workload: ResolvedWorkload): boolean =>
+  state.closed.has(`WorkloadEndpoint/${workload.id}`);
+
+function declareFilter(state: RenderState, family: Family, library: Library, endpoints: Endpoints): readonly Hook[] {
+  const { config } = state;
+  const needs = filterNeeds(state, endpoints);
+  const key = [config, JSON.stringify(needs)];
+  const put = (chain: Chain, deps: readonly unknown[] = key) =>
+    library.declareIn('filter', family, deps, chain.name, () => chain);
+  put(forwardChain(config, needs));
+  put(inputChain(config, needs));
+  put(outputChain(config, needs));
+  put(workloadToHostChain(config, needs, family));
+  for (const chain of verdictChains(config)) library.declare(family, chain.name, key, () => chain);
+  put(connectionLimitChain());
+  put({ name: CLOSED_CHAIN, rules: [rule([], DROP, 'closed endpoint')] });
+  const unknown = [rule([], DROP, 'unknown interface')];
+  const all = [...endpoints.values()];
+  const tree = (dispatch: Dispatch) => declareDispatch(state, family, library, dispatch);
+  tree({
+    root: FROM_WORKLOAD,
+    side: 'in',
+    targets: targets(all, (iface) => workloadChain(iface, 'egress')),
+    first: [clearVerdict(config), ...tunnelDrops(config)],
+    otherwise: unknown,
+  });
+  tree({
+    root: TO_WORKLOAD,
+    side: 'out',
+    targets: targets(all, (iface) => workloadChain(iface, 'ingress')),
+    first: [clearVerdict(config)],
+    otherwise: unknown,
+  });
+  const closed = targets(
+    all.filter((w) => isClosed(state, w)),
+    () => CLOSED_CHAIN,
+  );
+  tree({ root: CLOSED_FROM, side: 'in', targets: closed, first: [], otherwise: [] });
+  tree({ root: CLOSED_TO, side: 'out', targets: closed, first: [], otherwise: [] });
+  declareRates(all, family, library, tree);
+  return filterHooks(config, needs);
+}
+
+const targets = (workloads: readonly ResolvedWorkload[], chain: (iface: string) => string): Map<string, string> =>
+  new Map(workloads.map((w) => [w.endpoint.spec.interfaceName, chain(w.endpoint.spec.interfaceName)]));
+
+function declareDispatch(state: RenderState, family: Family, library: Library, dispatch: Dispatch): void {
+  const key = [state.config, [...dispatch.targets.keys()].sort().join()];
+  const chains = library.memo(`dispatch ${dispatch.root}`, key, () =>
+    state.config.dispatch === 'map' ? dispatchMap(dispatch) : dispatchTree(dispatch),
+  );
+  for (const chain of chains) library.declareIn('filter', family, [chain], chain.name, () => chain);
+}
+
+/** Packets per second, counted before anything else: they concern packets, not flows. */
+function declareRates(
+  workloads: readonly ResolvedWorkload[],
+  family: Family,
+  library: Library,
+  tree: (dispatch: Dispatch) => void,
+): void {
+  for (const direction of DIRECTIONS) {
+    const limited = workloads.flatMap((w) => {
+      const qos = w.endpoint.spec.qosControls;
+      const rate = direction === 'ingress' ? qos?.ingressPacketRate : qos?.egressPacketRate;
+      const burst = (direction === 'ingress' ? qos?.ingressPacketBurst : qos?.egressPacketBurst) || 5;
+      return rate ? [{ iface: w.endpoint.spec.interfaceName, rate, burst, owner: `WorkloadEndpoint/${w.id}` }] : [];
+    });
+    const chainOf = (iface: string) => chainName(direction === 'ingress' ? 'cali-tr-' : 'cali-fr-', iface);
+    for (const { iface, rate, burst, owner } of limited)
+      library.declareIn('filter', family, [rate, burst, owner], chainOf(iface), () => ({
+        name: chainOf(iface),
+        owner,
+        rules: [rule([{ m: 'limit', perSecond: rate, burst }], RETURN), rule([], DROP, 'packet rate exceeded')],
+      }));
+    tree({
+      root: direction === 'ingress' ? RATE_TO : RATE_FROM,
+      side: direction === 'ingress' ? 'out' : 'in',
+      targets: new Map(limited.map(({ iface }) => [iface, chainOf(iface)])),
+      first: [],
+      otherwise: [],
+    });
+  }
+}
+
+function declareRaw(state: RenderState, family: Family, library: Library, endpoints: Endpoints): readonly Hook[] {
+  const { config } = state;
+  const skip = config.workloadSourceSpoofing === 'Any' ? rpfSkipChain(endpoints.values(), family) : null;
+  const needs = { rpfSkip: skip !== null, untracked: false };
+  if (skip) library.declareIn('raw', family, [JSON.stringify(skip)], skip.name, () => skip);
+  library.declareIn('raw', family, [config, needs.rpfSkip, needs.untracked], 'cali-PREROUTING', () =>
+    rawPrerouting(config, needs),
+  );
+  return rawHooks(needs);
+}
+
+function declareNat(state: RenderState, family: Family, library: Library): readonly Hook[] {
+  const { config, facts } = state;
+  const addresses = config.floatingIps ? floatingIps(state.workloads.values(), family) : [];
+  const needs = {
+    outgoing: facts.pools.some((p) => p.natOutgoing && p.cidr.includes(':') === (family === 6)),
+    floating: addresses.length > 0,
+  };
+  for (const chain of natChains(needs))
+    library.declareIn('nat', family, [config, needs.outgoing, needs.floating], chain.name, () => chain);
+  library.declareIn('nat', family, [config], NAT_OUTGOING, () => natOutgoingChain(config, family));
+  for (const chain of floatingIpChains(addresses))
+    library.declareIn('nat', family, [JSON.stringify(addresses)], chain.name, () => chain);
+  return natHooks(needs);
+}
