@@ -269,7 +269,9 @@ export class RouteReconciler {
   }
   #isDue(key: string, now: number): boolean {
     const failed = this.#failed.get(key);
-    return !failed || failed.due <= now;
+    if (!failed || failed.due <= now) return true;
+    this.#wakeAt(failed.due);
+    return false;
   }
 
   #onRoute(route: Route, gone: boolean): void {

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import koffi from 'koffi';
-import { Bug, OperationalError } from '#core';
+import { OperationalError } from '#core';
 
 /**
  * The C functions behind netlink, and nothing more: buffers in, integers out, no pointer kept. `koffi.load(null)` takes the
@@ -110,7 +110,7 @@ export class NetlinkSocket {
     c.close(this.fd);
   }
   #check(): void {
-    if (!this.#open) throw new Bug('netlink socket used after close');
+    if (!this.#open) throw new OperationalError('UNAVAILABLE', 'netlink is closed');
   }
 }
 
