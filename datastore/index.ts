@@ -13,7 +13,33 @@
  * What it refuses to do. It never repairs an invalid object, never guesses at existence from event types, never lets one bad key
  * stop the others, and never forgets an event: after any doubt it takes a fresh snapshot and works out what is gone.
  */
+export { parseAsNumber } from './as-number.ts';
+export { ValidationError } from './client/errors.ts';
+export { type ClusterFacts, initialiseCluster } from './client/initialise.ts';
+export {
+  type Applied,
+  createResources,
+  type ResourceList,
+  type Resources,
+  type WriteOptions,
+} from './client/resources.ts';
+export type { ResourceEvent } from './client/watch.ts';
+export { decodeResource, encodeResource } from './codec.ts';
+export { parseDuration } from './duration.ts';
+export {
+  type EndpointIdentity,
+  parseWorkloadEndpointName,
+  workloadEndpointName,
+  workloadEndpointPrefix,
+} from './endpoint-name.ts';
+export * from './ipam-codec.ts';
+export * from './keys.ts';
+export { MemoryStore } from './memory.ts';
 export * from './model/index.ts';
+export { type EtcdConfig, openStore, type StoreConfig, type StoreContext } from './open.ts';
 export * from './source.ts';
 export * from './store.ts';
+export { type Syncer, type SyncerOptions, startSyncer } from './sync/syncer.ts';
+export { editDistance, unknownFields } from './unknown-fields.ts';
 export * from './update.ts';
+export { describeErrors, type FieldError, isKind, prepare, type Strictness, validate } from './validate.ts';

@@ -30,3 +30,19 @@ export interface IpamBlock {
   sequenceNumberForAllocation: Record<string, bigint>;
   deleted: boolean;
 }
+
+/** `/calico/ipam/v2/handle/<id>`: block CIDR → number of its addresses that carry this handle. */
+export interface IpamHandle {
+  block: Record<string, number>;
+}
+
+/** `/calico/ipam/v2/config`, with its defaults filled in. */
+export interface IpamConfig {
+  /** A node takes addresses from its own blocks only. */
+  strictAffinity: boolean;
+  autoAllocateBlocks: boolean;
+  /** 0: no limit of its own; 20 blocks a request, node and family. */
+  maxBlocksPerHost: number;
+  /** How long a released address stays unused; seconds. */
+  cooldownSeconds: number;
+}

@@ -1,0 +1,38 @@
+import { type Clock, type Log, OperationalError } from '#core';
+import { MemoryStore } from './memory.ts';
+import type { Store } from './store.ts';
+
+/** Where the cluster's keys are. */
+export type StoreConfig =
+  | ({ readonly type: 'etcdv3' } & EtcdConfig)
+  | { readonly type: 'directory'; readonly directory: string }
+  | { readonly type: 'memory' };
+
+export interface EtcdConfig {
+  /** URLs; all `https:` or all `http:`. Tried in turn when one fails. */
+  readonly endpoints: readonly string[];
+  /** Files in PEM; read again when they change. */
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  readonly username?: string;
+  readonly password?: string;
+}
+
+export interface StoreContext {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Opens the store that the configuration names. Rejects with CONFIG when the configuration cannot work (a file that is missing, endpoints that
+ * mix schemes); an etcd that does not answer is no error here, its calls fail until it does.
+ */
+export async function openStore(config: StoreConfig, context: StoreContext): Promise<Store> {
+  switch (config.type) {
+    case 'memory':
+      return new MemoryStore(context.clock);
+    default:
+      throw new OperationalError('CONFIG', `a datastore of type ${config.type} cannot be opened`);
+  }
+}

@@ -1,0 +1,156 @@
+import { Backoff, messageOf, sleep } from '#core';
+import { type ParsedKey, parseKey, RESOURCES_PREFIX } from '../keys.ts';
+import { shown } from '../model/fields.ts';
+import type { WatchEvent } from '../store.ts';
+import type { SyncStatus, Update, WatchedKind } from '../update.ts';
+import { decodeValue } from './decode.ts';
+import { SyncState } from './state.ts';
+import type { SyncerOptions } from './syncer.ts';
+
+/** How long one piece of decoding may hold the event loop; milliseconds. */
+const SLICE = 4;
+
+/** One prefix, followed. */
+export class Scope {
+  readonly #prefix: string;
+  readonly #kinds: ReadonlySet<WatchedKind>;
+  readonly #options: SyncerOptions;
+  readonly #tell: (status: SyncStatus, reason?: string) => void;
+  readonly #state: SyncState;
+  readonly #backoff = new Backoff(200, 10_000);
+  #signal = new AbortController().signal;
+
+  constructor(
+    prefix: string,
+    kinds: ReadonlySet<WatchedKind>,
+    options: SyncerOptions,
+    tell: (status: SyncStatus, reason?: string) => void,
+  ) {
+    this.#prefix = prefix;
+    this.#kinds = kinds;
+    this.#options = options;
+    this.#tell = tell;
+    this.#state = new SyncState(options.sink);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    while (!signal.aborted) {
+      try {
+        const revision = await this.#snapshot();
+        await this.#follow(revision);
+      } catch (error) {
+        if (signal.aborted) return;
+        const reason = messageOf(error);
+        this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
+        this.#tell('waiting', reason);
+        await sleep(this.#options.clock, this.#backoff.next(), signal).catch(() => {});
+      }
+    }
+  }
+
+  async #snapshot(): Promise<bigint> {
+    const snapshot = this.#options.store.list(this.#prefix);
+    // The pages reject with the same error; this one only must not go unhandled.
+    snapshot.revision.catch(() => {});
+    let told = false;
+    const present = new Set<string>();
+    for await (const page of snapshot) {
+      if (!told) this.#tell('resyncing');
+      told = true;
+      for (const { key } of page) present.add(key);
+      await this.#take(page.map((entry) => ({ ...entry, revision: entry.modRevision })));
+    }
+    const revision = await snapshot.revision;
+    if (!told) this.#tell('resyncing');
+    this.#state.deleteAllBut(present, revision);
+    this.#backoff.reset();
+    return revision;
+  }
+
+  async #follow(revision: bigint): Promise<void> {
+    this.#tell('in-sync');
+    for await (const message of this.#options.store.watch(this.#prefix, revision, this.#signal)) {
+      switch (message.type) {
+        case 'events':
+          await this.#take(lastOfEach(message.events));
+          break;
+        case 'progress':
+          break;
+        case 'connected':
+          this.#tell('in-sync');
+          break;
+        case 'disconnected':
+          this.#tell('waiting', message.reason);
+          break;
+        case 'rewound':
+          this.#options.log.warn({ prefix: this.#prefix }, 'datastore went back to an older revision; reading it anew');
+          this.#state.distrust();
+          return;
+        case 'compacted':
+          this.#options.log.info({ prefix: this.#prefix }, 'history needed by the watch is gone; reading anew');
+          return;
+      }
+    }
+  }
+
+  /** Decodes in slices of a few milliseconds and delivers each. */
+  async #take(entries: Iterable<WatchEvent>): Promise<void> {
+    const { clock, sink } = this.#options;
+    let updates: Update[] = [];
+    let until = clock.now() + SLICE;
+    for (const entry of entries) {
+      const update = this.#one(entry);
+      if (update) updates.push(update);
+      if (clock.now() < until) continue;
+      if (updates.length > 0) sink.onUpdates(updates);
+      updates = [];
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#signal.aborted) return;
+      until = clock.now() + SLICE;
+    }
+    if (updates.length > 0) sink.onUpdates(updates);
+  }
+
+  #one({ key, value, revision }: WatchEvent): Update | null {
+    const parsed = parseKey(key);
+    const target = parsed && watchedAs(parsed);
+    if (!parsed || !target) {
+      const unknown = value !== null && !parsed && key.startsWith(RESOURCES_PREFIX);
+      if (unknown) this.#state.invalid(key, 'unknown', key, 'is not the key of a kind that exists here');
+      else this.#state.valid(key);
+      return null;
+    }
+    const { kind, id } = target;
+    if (!this.#kinds.has(kind) || !this.#state.note(key, kind, id, value === null ? null : revision)) return null;
+    if (value === null) {
+      this.#state.valid(key);
+      return { kind, id, value: null, revision } as Update;
+    }
+    const { object, message } = decodeValue({ key, value, modRevision: revision }, parsed);
+    if (message) {
+      this.#options.log.warn({ key: shown(key, 300), message }, 'object in the datastore cannot be used as it is');
+      this.#state.invalid(key, kind, id, message);
+    } else this.#state.valid(key);
+    return { kind, id, value: object, revision } as Update;
+  }
+}
+
+/** The kind and id under which a key is delivered; null for keys that are read, but not followed. */
+function watchedAs(parsed: ParsedKey): { kind: WatchedKind; id: string } | null {
+  switch (parsed.type) {
+    case 'resource':
+      return { kind: parsed.kind, id: parsed.id };
+    case 'affinity':
+      return { kind: 'IpamAffinity', id: parsed.id };
+    case 'block':
+      return { kind: 'IpamBlock', id: parsed.id };
+    default:
+      return null;
+  }
+}
+
+/** The state each key ends in; what it was in between need not be told. */
+function lastOfEach(events: readonly WatchEvent[]): Iterable<WatchEvent> {
+  return new Map(events.map((event) => [event.key, event])).values();
+}

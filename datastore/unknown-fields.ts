@@ -1,0 +1,81 @@
+import type { z } from 'zod';
+import { type AnyResource, KINDS } from './model/index.ts';
+import { type FieldError, fieldPath } from './validate.ts';
+
+const TOP = ['apiVersion', 'kind', 'metadata', 'spec', 'status'];
+const METADATA = [
+  'name',
+  'namespace',
+  'uid',
+  'creationTimestamp',
+  'resourceVersion',
+  'generateName',
+  'labels',
+  'annotations',
+  'generation',
+  'selfLink',
+  'managedFields',
+  'ownerReferences',
+  'finalizers',
+  'deletionTimestamp',
+];
+
+/**
+ * Fields that the schema does not know: a typing error in a file a person wrote, or a field of a newer release in an object that is
+ * stored. Writers of files refuse them; readers and rewriters keep them. Kinds whose fields are not all listed have none.
+ */
+export function unknownFields(resource: AnyResource): FieldError[] {
+  const found: FieldError[] = [];
+  const refuse = (path: readonly PropertyKey[], known: readonly string[]) => {
+    found.push({ field: fieldPath(path), message: `is not a field${nearest(String(path.at(-1)), known)}` });
+  };
+  for (const field of Object.keys(resource)) if (!TOP.includes(field)) refuse([field], TOP);
+  for (const field of Object.keys(resource.metadata ?? {}))
+    if (!METADATA.includes(field)) refuse(['metadata', field], METADATA);
+  if (OPEN.has(resource.kind)) return found;
+  walk(KINDS[resource.kind].spec as z.ZodType, resource.spec, ['spec'], refuse);
+  return found;
+}
+
+const OPEN = new Set(['FelixConfiguration', 'KubeControllersConfiguration', 'StagedKubernetesNetworkPolicy']);
+
+type Refuse = (path: readonly PropertyKey[], known: readonly string[]) => void;
+
+function walk(schema: z.ZodType, value: unknown, path: readonly PropertyKey[], refuse: Refuse): void {
+  const { def } = schema as unknown as { def: z.core.$ZodTypes['_zod']['def'] };
+  if (value === null || value === undefined) return;
+  if (def.type === 'optional' || def.type === 'nullable') walk(def.innerType as z.ZodType, value, path, refuse);
+  if (def.type === 'array' && Array.isArray(value)) {
+    for (const [i, item] of value.entries()) walk(def.element as z.ZodType, item, [...path, i], refuse);
+    return;
+  }
+  if (def.type !== 'object' || typeof value !== 'object') return;
+  const known = Object.keys(def.shape);
+  for (const [field, inner] of Object.entries(value)) {
+    if (Object.hasOwn(def.shape, field)) walk(def.shape[field] as z.ZodType, inner, [...path, field], refuse);
+    else refuse([...path, field], known);
+  }
+}
+
+/** `; 'selector' is meant?` when a known word is at most two edits away. */
+function nearest(word: string, known: readonly string[]): string {
+  const scored = known.map((candidate) => ({
+    candidate,
+    distance: editDistance(word.toLowerCase(), candidate.toLowerCase()),
+  }));
+  const best = scored.sort((a, b) => a.distance - b.distance)[0];
+  return best && best.distance <= 2 ? `; is '${best.candidate}' meant?` : '';
+}
+
+/** Levenshtein's distance, for words of at most 64 characters. */
+export function editDistance(a: string, b: string): number {
+  if (a.length > 64 || b.length > 64) return 64;
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length];
+}
