@@ -29,7 +29,9 @@ export interface ResolvedRule {
   /** IANA protocol numbers; 1 (ICMP) and 58 (ICMPv6) imply a family. */
   readonly protocol?: number;
   readonly notProtocol?: number;
+  /** Type, and code if given, of an ICMP packet of its family. */
   readonly icmp?: { readonly type?: number; readonly code?: number };
+  /** Holds for every packet that `icmp` would not hold for, those of other protocols included. */
   readonly notIcmp?: { readonly type?: number; readonly code?: number };
   readonly source: ResolvedEntity;
   readonly destination: ResolvedEntity;
