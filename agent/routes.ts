@@ -3,9 +3,11 @@ import { type Route, routeKey } from './kernel/types.ts';
 
 /**
  * Kinds of route, the stronger first. A workload on this node beats everything; a block that is this node's own (blackhole under the
- * workloads) beats what others claim about the same prefix; an overlay that the datastore asks for beats what a peer says.
+ * workloads) beats what others claim about the same prefix; an overlay that the datastore asks for beats what a peer says; the way to a
+ * peer that a resource states (`reachableBy`) must not follow what peers say. Last come routes that an earlier run learned: they stay until the
+ * peers have told their tables again (RFC 4724).
  */
-export const ROUTE_CLASSES = ['workload', 'blackhole', 'vxlan', 'bgp'] as const;
+export const ROUTE_CLASSES = ['workload', 'blackhole', 'vxlan', 'peer', 'bgp', 'inherited'] as const;
 export type RouteClass = (typeof ROUTE_CLASSES)[number];
 
 /** One offer for a prefix. */

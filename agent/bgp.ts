@@ -1,0 +1,242 @@
+import type {
+  BestChange,
+  ConnectedNetwork,
+  LocalRoute,
+  PeerConfig,
+  PeerStatus,
+  RouteInfo,
+  RouteQuery,
+  Speaker,
+  SpeakerEvents,
+} from '#bgp';
+import {
+  type Addr,
+  bitsOf,
+  type Cancel,
+  type Clock,
+  familyOf,
+  hostPrefix,
+  type Log,
+  type Milliseconds,
+  type Prefix,
+  prefixOf,
+} from '#core';
+import type { BgpIntent, IntentProblem } from './bgp-intent/index.ts';
+import type { InterfaceMonitor } from './interfaces.ts';
+import { type Route, routeKey, type Via } from './kernel/types.ts';
+import type { Candidate, RouteTable } from './routes.ts';
+
+/** Without a word from the speaker that all peers are back, inherited routes go after this time (RFC 4724 §4.1, Selection_Deferral_Timer). */
+const INHERITED_AT_MOST: Milliseconds = 120_000;
+const MAIN_TABLE = 254;
+
+export interface BgpOptions {
+  readonly createSpeaker: (events: SpeakerEvents) => Speaker;
+  readonly routes: RouteTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Offers have changed: a turn is due. */
+  readonly onDirty: () => void;
+  /** Whether a desired route stands in the kernel. */
+  readonly isProgrammed: (key: string) => boolean;
+}
+
+/**
+ * The agent's side of the speaker: intents go in, best changes come out as offers to the route table. What this node originates is advertised
+ * only when its blackhole stands in the kernel, and withdrawn before the blackhole goes (invariant I10).
+ */
+export class Bgp {
+  readonly #o: BgpOptions;
+  readonly #speaker: Speaker;
+  #intent: BgpIntent | undefined;
+  #verdict: (prefix: Prefix) => string | null = () => null;
+  /** Best changes as they came, so that a changed verdict can be applied to what was learned before. */
+  readonly #learned = new Map<Prefix, NonNullable<BestChange['best']>>();
+  #started = false;
+  #restarting = false;
+  #inheritedTimer: Cancel = () => {};
+  #advertised: ReadonlySet<Prefix> = new Set();
+
+  constructor(options: BgpOptions) {
+    this.#o = options;
+    this.#speaker = options.createSpeaker({
+      onBestChanges: (changes) => this.#onBestChanges(changes),
+      onPeerState: (peer) => this.#onPeerState(peer),
+      onRestartComplete: () => this.#dropInherited('all peers have told their tables'),
+    });
+  }
+
+  /**
+   * Routes by gateway that an earlier run left in the kernel: they go on working until the peers have told their tables.
+   * Called once, after the first read-back and before the speaker starts.
+   */
+  inherit(routes: Iterable<Route>): void {
+    let count = 0;
+    for (const route of routes) {
+      if (route.via.type !== 'gateway') continue;
+      this.#o.routes.offer({ class: 'inherited', owner: 'an earlier run', route });
+      count++;
+    }
+    this.#restarting = count > 0;
+    if (!this.#restarting) return;
+    this.#o.log.info({ routes: count }, 'learned routes of an earlier run stay until the peers are back');
+    this.#inheritedTimer = this.#o.clock.after(INHERITED_AT_MOST, () =>
+      this.#dropInherited('the restart time is over'),
+    );
+  }
+
+  /** The whole intent; differences are the speaker's business. `verdict` says which learned routes stay out of the kernel, and why. */
+  async set(intent: BgpIntent, verdict: (prefix: Prefix) => string | null): Promise<void> {
+    const before = this.#intent;
+    this.#intent = intent;
+    this.#verdict = verdict;
+    this.#o.routes.replaceClass(
+      'blackhole',
+      intent.blackholes.map((to) => blackhole(to)),
+    );
+    this.#o.routes.replaceClass('peer', intent.peers.flatMap(peerRoute));
+    for (const [prefix, best] of this.#learned) this.#offer(prefix, best);
+    this.#report(before?.problems ?? [], intent.problems);
+    if (!intent.speaker) {
+      this.#speaker.setPeers([]);
+      return;
+    }
+    this.#speaker.configure({ ...intent.speaker, restarting: this.#restarting });
+    this.#speaker.setPeers(intent.peers);
+    if (this.#started) return;
+    this.#started = true;
+    await this.#speaker.start();
+  }
+
+  /** Before routes are removed: what is no longer wanted is no longer advertised. */
+  withdraw(): void {
+    const wanted = new Map((this.#intent?.localRoutes ?? []).map((route) => [route.prefix, route]));
+    this.#advertise([...this.#advertised].flatMap((prefix) => wanted.get(prefix) ?? []));
+  }
+  /** After routes are added: what is wanted and has its ground in the kernel. */
+  advertise(): void {
+    const grounded = new Set(
+      this.#intent?.blackholes.filter((to) => this.#o.isProgrammed(routeKey(blackhole(to).route))),
+    );
+    const needs = new Set(this.#intent?.blackholes);
+    this.#advertise(
+      (this.#intent?.localRoutes ?? []).filter(({ prefix }) => !needs.has(prefix) || grounded.has(prefix)),
+    );
+  }
+
+  /** Connected networks, for next hops and single-hop checks. */
+  onLinks(interfaces: InterfaceMonitor, ignored: (name: string) => boolean): void {
+    this.#speaker.setConnected(
+      [...interfaces.links.values()]
+        .filter((link) => link.up && !ignored(link.name))
+        .flatMap((link) => interfaces.addressesOf(link.name).map((held) => ({ link, held })))
+        .flatMap(({ link, held }) => connected(link.name, held)),
+    );
+  }
+
+  peers(): PeerStatus[] {
+    return this.#speaker.peers();
+  }
+  routes(query: RouteQuery): RouteInfo[] {
+    return this.#speaker.routes(query).map((route) => {
+      const choice = this.#o.routes.explain(route.prefix);
+      const ours = route.best && choice?.winner.class === 'bgp';
+      const inKernel = ours === true && this.#o.isProgrammed(routeKey(choice.winner.route));
+      const reason =
+        route.reason ??
+        (route.best && route.source !== 'Local' && !inKernel ? this.#whyNotInKernel(route.prefix) : null);
+      return { ...route, inKernel, reason };
+    });
+  }
+  get problems(): readonly IntentProblem[] {
+    return this.#intent?.problems ?? [];
+  }
+  get isRestarting(): boolean {
+    return this.#restarting;
+  }
+
+  /** Leaves the routes in the kernel and with the peers: TCP closes without a NOTIFICATION (RFC 4724). */
+  async stop(): Promise<void> {
+    this.#inheritedTimer();
+    if (this.#started) await this.#speaker.stop('restart');
+  }
+
+  #whyNotInKernel(prefix: Prefix): string {
+    const verdict = this.#verdict(prefix);
+    if (verdict) return verdict;
+    const choice = this.#o.routes.explain(prefix);
+    return choice && choice.winner.class !== 'bgp'
+      ? `a ${choice.winner.class} route of ${choice.winner.owner} is preferred`
+      : 'not yet written to the kernel';
+  }
+
+  #advertise(routes: readonly LocalRoute[]): void {
+    this.#advertised = new Set(routes.map((route) => route.prefix));
+    this.#speaker.setLocalRoutes(routes);
+  }
+
+  #onBestChanges(changes: readonly BestChange[]): void {
+    for (const { prefix, best } of changes) {
+      if (best && best.nextHops.length > 0) {
+        this.#learned.set(prefix, best);
+        this.#offer(prefix, best);
+      } else if (this.#learned.delete(prefix)) this.#o.routes.withdraw(prefix, 'bgp', OWNER);
+    }
+    this.#o.onDirty();
+  }
+
+  #offer(prefix: Prefix, best: NonNullable<BestChange['best']>): void {
+    if (this.#verdict(prefix) !== null) this.#o.routes.withdraw(prefix, 'bgp', OWNER);
+    else this.#o.routes.offer({ class: 'bgp', owner: OWNER, route: learnedRoute(prefix, best) });
+  }
+
+  #dropInherited(why: string): void {
+    this.#inheritedTimer();
+    if (!this.#restarting) return;
+    this.#restarting = false;
+    this.#o.log.info({ why }, 'routes of an earlier run that no peer confirmed are removed');
+    this.#o.routes.replaceClass('inherited', []);
+    this.#o.onDirty();
+  }
+
+  #onPeerState(peer: PeerStatus): void {
+    const fields = {
+      peer: peer.address,
+      state: peer.state,
+      resource: peer.resource,
+      ...(peer.reason && { reason: peer.reason }),
+    };
+    if (peer.state === 'Established') this.#o.log.info(fields, 'BGP session is up');
+    else if (peer.lastError) this.#o.log.warn({ ...fields, lastError: peer.lastError }, 'BGP session is down');
+    this.#o.onDirty();
+  }
+
+  #report(before: readonly IntentProblem[], now: readonly IntentProblem[]): void {
+    const known = new Set(before.map((p) => `${p.resource} ${p.message}`));
+    for (const { resource, message } of now)
+      if (!known.has(`${resource} ${message}`)) this.#o.log.warn({ resource }, message);
+  }
+}
+
+const OWNER = 'BGP';
+
+const blackhole = (to: Prefix): Omit<Candidate, 'class'> => ({
+  owner: 'own block',
+  route: { to, metric: 1024, via: { type: 'blackhole' }, table: MAIN_TABLE },
+});
+
+/** `reachableBy`: the peer by a stated gateway. */
+function peerRoute(peer: PeerConfig): Omit<Candidate, 'class'>[] {
+  if (!peer.reachableBy) return [];
+  const via: Via = { type: 'gateway', hops: [{ gateway: peer.reachableBy }] };
+  return [{ owner: peer.resource, route: { to: hostPrefix(peer.address), metric: 1024, via, table: MAIN_TABLE } }];
+}
+
+function learnedRoute(to: Prefix, best: NonNullable<BestChange['best']>): Route {
+  const hops = best.nextHops.map((hop) => ({ gateway: hop.address, ...(hop.interface && { link: hop.interface }) }));
+  return { to, metric: best.priority, via: { type: 'gateway', hops }, table: MAIN_TABLE };
+}
+
+/** A host address alone connects to nobody. */
+const connected = (name: string, { address, length }: { address: Addr; length: number }): ConnectedNetwork[] =>
+  length === bitsOf(familyOf(address)) ? [] : [{ prefix: prefixOf(address, length), interface: name, local: address }];

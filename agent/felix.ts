@@ -1,0 +1,206 @@
+import { FAMILIES, type Family, type Milliseconds, parseAddr, parseCidr, parsePrefix, parseSelector } from '#core';
+import { type FelixConfigurationSpec, type Node, parseDuration } from '#datastore';
+import { allocateMarks, type ClusterFacts, DEFAULT_RENDER_CONFIG, type RenderConfig } from '#policy';
+import type { Cluster } from './cluster.ts';
+import type { EndpointSettings } from './endpoints.ts';
+import type { AgentConfig } from './settings.ts';
+
+/** A field of FelixConfiguration that cannot be honoured as it stands; its default is used, and the field is named. */
+export interface FelixProblem {
+  readonly field: string;
+  readonly message: string;
+}
+
+/** Periods of the backstop resyncs; 0 switches one off. */
+export interface Intervals {
+  readonly rules: Milliseconds;
+  readonly sets: Milliseconds;
+  readonly routes: Milliseconds;
+  readonly interfaces: Milliseconds;
+}
+
+/**
+ * The settings that hold for this node, each field by itself: `node.<name>` before configurations whose nodeSelector matches (by name)
+ * before `default` (calico-datastore.md 2.14). The agent's own flags and variables beat them all.
+ */
+export function felixSpec(
+  configurations: Cluster['felixConfigurations'],
+  node: string,
+  labels: Readonly<Record<string, string>>,
+): FelixConfigurationSpec {
+  const selected = [...configurations]
+    .filter(([, { spec }]) => spec.nodeSelector && matches(spec.nodeSelector, labels))
+    .sort(([a], [b]) => (a < b ? 1 : -1))
+    .map(([, { spec }]) => spec);
+  const layers = [configurations.get('default')?.spec, ...selected, configurations.get(`node.${node}`)?.spec];
+  return Object.assign({}, ...layers.map((spec) => defined(spec ?? {})));
+}
+
+const defined = (spec: FelixConfigurationSpec): FelixConfigurationSpec =>
+  Object.fromEntries(Object.entries(spec).filter(([, value]) => value !== undefined && value !== null));
+
+function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
+  const parsed = parseSelector(selector);
+  return parsed.ok && parsed.value.matches({ get: (name) => labels[name] });
+}
+
+/** Picks the word that the field means, whatever its letter case. */
+function word<T extends string>(value: string | undefined, words: readonly T[], fallback: T): T {
+  return words.find((w) => w.toLowerCase() === value?.toLowerCase()) ?? fallback;
+}
+
+/** What the chains depend on. */
+export function renderConfig(
+  spec: FelixConfigurationSpec,
+  config: Pick<AgentConfig, 'interfacePrefix' | 'given'>,
+  options: { vxlan: boolean; dispatch: RenderConfig['dispatch'] },
+): { config: RenderConfig; problems: FelixProblem[] } {
+  const problems: FelixProblem[] = [];
+  const base = DEFAULT_RENDER_CONFIG;
+  const marks = allocateMarks(spec.iptablesMarkMask ?? 0xffff0000);
+  if (!marks.ok) problems.push({ field: 'iptablesMarkMask', message: marks.error });
+  const rendered: RenderConfig = {
+    ...base,
+    families: spec.ipv6Support === false ? [4] : [4, 6],
+    dispatch: options.dispatch,
+    interfacePrefixes: interfacePrefixes(spec, config),
+    marks: marks.ok ? marks.value : base.marks,
+    chainInsertMode: word(spec.chainInsertMode, ['insert', 'append'], 'insert'),
+    filterAllowAction: word(spec.iptablesFilterAllowAction, ['Accept', 'Return'], 'Accept'),
+    mangleAllowAction: word(spec.iptablesMangleAllowAction, ['Accept', 'Return'], 'Accept'),
+    filterDenyAction: word(spec.iptablesFilterDenyAction, ['Drop', 'Reject'], 'Drop'),
+    endpointToHostAction: word(spec.defaultEndpointToHostAction, ['Drop', 'Return', 'Accept', 'Reject'], 'Drop'),
+    dropInvalid: spec.disableConntrackInvalidCheck !== true,
+    workloadSourceSpoofing: word(spec.workloadSourceSpoofing, ['Disabled', 'Any'], 'Disabled'),
+    vxlan: spec.vxlanEnabled ?? options.vxlan,
+    vxlanPort: spec.vxlanPort ?? base.vxlanPort,
+    allowVxlanFromWorkloads: spec.allowVXLANPacketsFromWorkloads === true,
+    allowIpipFromWorkloads: spec.allowIPIPPacketsFromWorkloads === true,
+    failsafeInbound: failsafes(spec.failsafeInboundHostPorts) ?? base.failsafeInbound,
+    failsafeOutbound: failsafes(spec.failsafeOutboundHostPorts) ?? base.failsafeOutbound,
+    nat: nat(spec, problems),
+    floatingIps: word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled',
+    serviceLoopPrevention: word(spec.serviceLoopPrevention, ['Drop', 'Reject', 'Disabled'], 'Drop'),
+    log: log(spec, problems),
+  };
+  return { config: rendered, problems };
+}
+
+function interfacePrefixes(
+  spec: FelixConfigurationSpec,
+  config: Pick<AgentConfig, 'interfacePrefix' | 'given'>,
+): string[] {
+  if (config.given.has('interfacePrefix') || !spec.interfacePrefix) return config.interfacePrefix;
+  return spec.interfacePrefix
+    .split(',')
+    .map((p) => p.trim())
+    .filter((p) => /^[a-zA-Z0-9_.-]{1,14}$/.test(p));
+}
+
+/** Absent: the defaults hold; an empty list: no port is safe. */
+function failsafes(
+  ports: FelixConfigurationSpec['failsafeInboundHostPorts'],
+): RenderConfig['failsafeInbound'] | undefined {
+  return ports?.map(({ protocol, port, net }) => ({
+    protocol: protocol?.toLowerCase() === 'udp' ? 17 : 6,
+    port,
+    ...(net && { net }),
+  }));
+}
+
+function nat(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConfig['nat'] {
+  const range = /^(\d+)(?::(\d+))?$/.exec(String(spec.natPortRange ?? ''));
+  const address = spec.natOutgoingAddress ? parseAddr(spec.natOutgoingAddress) : undefined;
+  if (address && !address.ok) problems.push({ field: 'natOutgoingAddress', message: address.error });
+  return {
+    ...(address?.ok && { outgoingAddress: address.value }),
+    ...(range && { portRange: [Number(range[1]), Number(range[2] ?? range[1])] as const }),
+    excludeHosts:
+      word(spec.natOutgoingExclusions, ['IPPoolsOnly', 'IPPoolsAndHostIPs'], 'IPPoolsOnly') === 'IPPoolsAndHostIPs',
+    ...(spec.iptablesNATOutgoingInterfaceFilter && { outInterface: spec.iptablesNATOutgoingInterfaceFilter }),
+    randomFully: true,
+  };
+}
+
+const PER_SECOND = { second: 1, minute: 1 / 60, hour: 1 / 3600, day: 1 / 86400 } as const;
+
+/** `10/second`; Log rules are limited unless the cluster says how much it wants. */
+function log(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConfig['log'] {
+  const text = spec.logActionRateLimit;
+  const rate = /^(\d+)\/(second|minute|hour|day)$/.exec(text ?? '');
+  if (text && !rate)
+    problems.push({ field: 'logActionRateLimit', message: `'${text}' is not a rate such as 10/second` });
+  const perSecond = rate ? Number(rate[1]) * PER_SECOND[rate[2] as keyof typeof PER_SECOND] : undefined;
+  return {
+    prefix: spec.logPrefix ?? DEFAULT_RENDER_CONFIG.log.prefix,
+    ...(perSecond !== undefined && { rate: { perSecond, burst: spec.logActionRateLimitBurst ?? 5 } }),
+  };
+}
+
+export function intervals(spec: FelixConfigurationSpec): Intervals {
+  const read = (text: string | undefined, fallback: Milliseconds) => {
+    const parsed = text === undefined ? undefined : parseDuration(text);
+    return parsed?.ok ? parsed.value : fallback;
+  };
+  return {
+    rules: read(spec.iptablesRefreshInterval, 180_000),
+    sets: read(spec.ipsetsRefreshInterval, 90_000),
+    routes: read(spec.routeRefreshInterval, 90_000),
+    interfaces: read(spec.interfaceRefreshInterval, 90_000),
+  };
+}
+
+/** What the routes of workloads depend on. */
+export function endpointSettings(
+  spec: FelixConfigurationSpec,
+  options: { metric: Record<Family, number>; routes: boolean },
+): EndpointSettings {
+  const texts: Record<Family, string | undefined> = {
+    4: spec.deviceRouteSourceAddress,
+    6: spec.deviceRouteSourceAddressIPv6,
+  };
+  const source: EndpointSettings['source'] = {};
+  for (const family of FAMILIES) {
+    const parsed = texts[family] ? parseAddr(texts[family]) : undefined;
+    if (parsed?.ok) source[family] = parsed.value;
+  }
+  return { metric: options.metric[4], source, routes: options.routes };
+}
+
+/** Pools, hosts and service ranges, for NAT, overlay and service-loop chains. */
+export function clusterFacts(cluster: Cluster): ClusterFacts {
+  const pools = [...cluster.pools.values()].flatMap(({ spec }) => {
+    const net = parsePrefix(spec.cidr);
+    return net.ok
+      ? [{ cidr: net.value as string, natOutgoing: spec.natOutgoing === true && spec.disabled !== true }]
+      : [];
+  });
+  const hosts = [...cluster.nodes.values()].flatMap(nodeAddresses);
+  const bgp = cluster.bgpConfigurations.get('default')?.spec;
+  const ranges = [
+    ...(bgp?.serviceClusterIPs ?? []),
+    ...(bgp?.serviceExternalIPs ?? []),
+    ...(bgp?.serviceLoadBalancerIPs ?? []),
+  ];
+  return {
+    pools,
+    hosts: [...new Set(hosts)].sort(),
+    vxlanHosts: [...new Set(hosts)].sort(),
+    serviceCidrs: ranges.flatMap(({ cidr }) => {
+      const net = parsePrefix(cidr);
+      return net.ok ? [net.value as string] : [];
+    }),
+  };
+}
+
+function nodeAddresses(node: Node): string[] {
+  const texts = [
+    node.spec.bgp?.ipv4Address,
+    node.spec.bgp?.ipv6Address,
+    ...(node.spec.addresses ?? []).map((a) => a.address),
+  ];
+  return texts.flatMap((text) => {
+    const parsed = text ? parseCidr(text) : undefined;
+    return parsed?.ok ? [parsed.value.addr] : [];
+  });
+}

@@ -1,0 +1,263 @@
+import type { Clock, Log, Milliseconds, Prefix } from '#core';
+import type { InvalidObject, SyncSink, SyncStatus, Update } from '#datastore';
+import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
+import type { Bgp } from './bgp.ts';
+import { bgpIntent, type IntentInput, learnedVerdict } from './bgp-intent/index.ts';
+import type { Cluster, Dirty } from './cluster.ts';
+import type { LocalEndpoints } from './endpoints.ts';
+import {
+  clusterFacts,
+  endpointSettings,
+  type FelixProblem,
+  felixSpec,
+  type Intervals,
+  intervals,
+  renderConfig,
+} from './felix.ts';
+import type { Health } from './health.ts';
+import { Inbox } from './inbox.ts';
+import type { InterfaceMonitor } from './interfaces.ts';
+import type { Route } from './kernel/types.ts';
+import type { RouteTable } from './routes.ts';
+import type { Secrets } from './secrets.ts';
+import type { AgentConfig } from './settings.ts';
+
+/** What the pipeline needs of the policy calculation and its renderer. */
+export interface PolicyPart {
+  onUpdate(update: Update): void;
+  configure(config: RenderConfig): void;
+  setFacts(facts: ClusterFacts): void;
+  setHostInterfaces(interfaces: readonly HostInterface[]): void;
+  /** What differs from the flush before. */
+  flush(): PolicyChanges;
+}
+
+/** Where the results of a turn go: the desired sides of the reconcilers. */
+export interface Desired {
+  policy(changes: PolicyChanges): void;
+  routes(changes: ReadonlyMap<string, Route | undefined>): void;
+  /** Workload interfaces that are to have their kernel settings; `spoofing`: no reverse path check. */
+  interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void;
+  intervals(intervals: Intervals): void;
+  /** The desired state is whole and has changed. */
+  request(since: Milliseconds | undefined): void;
+}
+
+export interface PipelineOptions {
+  readonly config: AgentConfig;
+  readonly cluster: Cluster;
+  readonly policy: PolicyPart;
+  readonly endpoints: LocalEndpoints;
+  readonly routes: RouteTable;
+  readonly interfaces: InterfaceMonitor;
+  /** undefined under --no-bgp and --policy-only. */
+  readonly bgp: Bgp | undefined;
+  readonly secrets: Secrets;
+  readonly desired: Desired;
+  readonly dispatch: RenderConfig['dispatch'];
+  readonly health: Health;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Once, when everything up to the first in-sync has been taken in, before the first turn. */
+  readonly onFirstSync: () => Promise<void>;
+}
+
+/**
+ * One turn of the agent: inputs → recompute what is dirty → replace the desired state → ask for an apply. Before the first in-sync inputs are taken
+ * in and nothing is desired (invariant I2).
+ */
+export class Pipeline implements SyncSink {
+  readonly #o: PipelineOptions;
+  readonly #inbox: Inbox;
+  readonly #dirty = new Set<Dirty | 'links'>();
+  readonly #invalid = new Map<string, InvalidObject>();
+  #status: SyncStatus = 'waiting';
+  /** `no`: not yet in-sync; `preparing`: in-sync, reading the kernel back; `yes`: turns lead to writes. */
+  #live: 'no' | 'preparing' | 'yes' = 'no';
+  #problems: readonly FelixProblem[] = [];
+
+  constructor(options: PipelineOptions) {
+    this.#o = options;
+    this.#inbox = new Inbox(options.clock, {
+      onUpdate: (update) => this.#take(update),
+      onDrained: (since) => this.#turn(since),
+    });
+  }
+
+  onUpdates(updates: readonly Update[]): void {
+    this.#inbox.put(updates);
+  }
+  onStatus(status: SyncStatus, reason?: string): void {
+    if (status !== this.#status) this.#o.log.info({ status, ...(reason && { reason }) }, 'datastore');
+    this.#status = status;
+    if (status === 'in-sync') this.#o.health.ready('datastore');
+    else if (this.#live === 'no') this.#o.health.notReady('datastore', reason ?? status);
+    this.#inbox.poke();
+  }
+  onInvalid(where: string, invalid: InvalidObject | null): void {
+    if (!invalid) this.#invalid.delete(where);
+    else {
+      this.#invalid.set(where, invalid);
+      this.#o.log.warn(
+        { where, kind: invalid.kind, id: invalid.id },
+        `invalid object is treated as absent: ${invalid.message}`,
+      );
+    }
+  }
+  /** Interfaces came, went or changed. */
+  onLinks(names: ReadonlySet<string>): void {
+    this.#o.endpoints.onLinks(this.#o.interfaces.links, names);
+    this.#dirty.add('links');
+    this.#inbox.poke();
+  }
+  /** Something that the turn reads has changed. */
+  poke(...dirty: Dirty[]): void {
+    for (const what of dirty) this.#dirty.add(what);
+    this.#inbox.poke();
+  }
+  close(): void {
+    this.#inbox.close();
+  }
+
+  get status(): SyncStatus {
+    return this.#status;
+  }
+  get invalid(): readonly InvalidObject[] {
+    return [...this.#invalid.values()];
+  }
+  get settingProblems(): readonly FelixProblem[] {
+    return this.#problems;
+  }
+  get queued(): number {
+    return this.#inbox.size;
+  }
+
+  #take(update: Update): void {
+    for (const what of this.#o.cluster.onUpdate(update)) this.#dirty.add(what);
+    this.#o.policy.onUpdate(update);
+    if (update.kind === 'WorkloadEndpoint') this.#o.endpoints.onUpdate(update);
+  }
+
+  #turn(since: Milliseconds | undefined): void {
+    if (this.#live === 'no' && this.#status === 'in-sync' && this.#o.cluster.datastoreReady) this.#goLive();
+    if (this.#live !== 'yes') return;
+    if (!this.#o.cluster.datastoreReady) {
+      this.#o.health.notReady('datastore', 'ClusterInformation default says datastoreReady: false');
+      return;
+    }
+    const dirty = new Set(this.#dirty);
+    this.#dirty.clear();
+    if (dirty.has('config')) this.#configure();
+    if (dirty.has('links') || dirty.has('config')) this.#hostInterfaces();
+    if (dirty.has('bgp') || dirty.has('config')) this.#intend();
+    this.#o.desired.policy(this.#o.policy.flush());
+    this.#o.desired.routes(this.#o.routes.takeChanges());
+    if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
+    this.#o.desired.request(since);
+  }
+
+  #goLive(): void {
+    this.#live = 'preparing';
+    this.#dirty.add('config').add('links').add('endpoints');
+    this.#o.onFirstSync().then(
+      () => {
+        this.#live = 'yes';
+        this.#inbox.poke();
+      },
+      (error) => {
+        // The kernel could not be read: without that nothing may be written.
+        this.#live = 'no';
+        this.#o.log.error({ error: String(error) }, 'kernel state cannot be read; tried again');
+        this.#o.clock.after(1000, () => this.#inbox.poke());
+      },
+    );
+  }
+
+  #configure(): void {
+    const { config, cluster } = this.#o;
+    const labels = cluster.nodes.get(config.nodeName)?.metadata.labels ?? {};
+    const spec = felixSpec(cluster.felixConfigurations, config.nodeName, labels);
+    const vxlan = [...cluster.pools.values()].some((pool) => (pool.spec.vxlanMode ?? 'Never') !== 'Never');
+    const rendered = renderConfig(spec, config, { vxlan, dispatch: this.#o.dispatch });
+    const known = new Set(this.#problems.map((p) => p.message));
+    for (const { field, message } of rendered.problems)
+      if (!known.has(message)) this.#o.log.warn({ field }, `FelixConfiguration: ${message}; the default is used`);
+    this.#problems = rendered.problems;
+    this.#o.policy.configure(rendered.config);
+    this.#o.policy.setFacts(clusterFacts(cluster));
+    const bgp = cluster.bgpConfigurations.get('default')?.spec;
+    const metric = { 4: bgp?.ipv4NormalRoutePriority ?? 1024, 6: bgp?.ipv6NormalRoutePriority ?? 1024 };
+    this.#o.endpoints.configure(endpointSettings(spec, { metric, routes: !config.policyOnly }));
+    this.#o.desired.intervals(intervals(spec));
+  }
+
+  #hostInterfaces(): void {
+    const { interfaces, config } = this.#o;
+    const isWorkload = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
+    const all = [...interfaces.links.keys()].filter((name) => !isWorkload(name)).sort();
+    this.#o.policy.setHostInterfaces(
+      all.map((name) => ({ name, addresses: interfaces.addressesOf(name).map((a) => a.address) })),
+    );
+    const ignored = this.#ignoredByBgp();
+    this.#o.bgp?.onLinks(interfaces, (name) => isWorkload(name) || ignored(name));
+  }
+
+  /** Interfaces that BGPConfiguration leaves out, by name with `*` as a wildcard; always those of the service proxy. */
+  #ignoredByBgp(): (name: string) => boolean {
+    const patterns = [
+      'kube-ipvs*',
+      ...(this.#o.cluster.bgpConfigurations.get('default')?.spec.ignoredInterfaces ?? []),
+    ];
+    const expressions = patterns.map(
+      (p) => new RegExp(`^${p.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`),
+    );
+    return (name) => expressions.some((re) => re.test(name));
+  }
+
+  #intend(): void {
+    const { bgp, cluster, config, secrets, endpoints } = this.#o;
+    if (!bgp) return;
+    const input: IntentInput = {
+      node: config.nodeName,
+      profile: config.bgpProfile,
+      routerId: config.routerId,
+      nodes: cluster.nodes,
+      configurations: cluster.bgpConfigurations,
+      peers: cluster.bgpPeers,
+      filters: cluster.bgpFilters,
+      pools: cluster.pools,
+      affinities: cluster.affinities,
+      localEndpoints: cluster.localEndpoints,
+      localAddresses: localAddresses(endpoints, this.#o.routes),
+      secret: (name, key) => secrets.get(name, key),
+    };
+    bgp.set(bgpIntent(input), learnedVerdict(input)).then(
+      () => this.#o.health.ready('bgp'),
+      (error) => {
+        this.#o.health.notReady('bgp', String(error));
+        this.#o.log.error({ error: String(error) }, 'the BGP speaker does not start; tried again');
+        this.#o.clock.after(5000, () => this.poke('bgp'));
+      },
+    );
+  }
+
+  #settings(): void {
+    const wanted = new Map<string, { spoofing: boolean }>();
+    for (const { interfaceName, spoofing } of this.#o.endpoints.all.values()) {
+      const before = wanted.get(interfaceName);
+      wanted.set(interfaceName, { spoofing: spoofing && (before?.spoofing ?? true) });
+    }
+    this.#o.desired.interfaces(wanted);
+  }
+}
+
+/** Host routes of this node's workloads that have won their prefix. */
+function localAddresses(endpoints: LocalEndpoints, routes: RouteTable): Map<Prefix, number> {
+  const found = new Map<Prefix, number>();
+  for (const endpoint of endpoints.all.values())
+    for (const to of endpoint.addresses) {
+      const winner = routes.explain(to)?.winner;
+      if (winner?.class === 'workload') found.set(to, winner.route.metric);
+    }
+  return found;
+}
