@@ -150,14 +150,14 @@ class Graph implements PolicyGraph {
     const contents = update.value && workloadContents(update.id, update.value);
     this.#setItem(update, contents);
     if (contents && update.value?.spec.node === this.#node) this.#locals.setEndpoint(update.id, update.value, contents);
-    else this.#locals.removeEndpoint(update.id);
+    else this.#locals.removeEndpoint(update.kind, update.id);
   }
 
   #onHost(update: UpdateOf<'HostEndpoint'>): void {
     const contents = update.value && hostContents(update.value);
     this.#setItem(update, contents);
     if (contents && update.value?.spec.node === this.#node) this.#locals.setEndpoint(update.id, update.value, contents);
-    else this.#locals.removeEndpoint(update.id);
+    else this.#locals.removeEndpoint(update.kind, update.id);
   }
 
   #setItem({ kind, id }: { kind: Labelled; id: string }, contents: Contents | null): void {

@@ -12,6 +12,7 @@
  * What it refuses to do. No I/O, no clock, no log: the result follows from the current inputs alone, whatever order they came in
  * (invariant I7). It never buffers an endpoint to wait for something: what is missing is rendered closed (I3).
  */
+export * from './engine.ts';
 export * from './graph.ts';
 export * from './render/config.ts';
 export * from './render/iptables-text.ts';

@@ -105,5 +105,6 @@ export interface ResolvedChanges {
   readonly removed: ReadonlyMap<SetId, ReadonlySet<string>>;
   readonly policies: ReadonlyMap<PolicyId, ActivePolicy | null>;
   readonly profiles: ReadonlyMap<string, ActiveProfile | null>;
+  /** By `WorkloadEndpoint/namespace/name` or `HostEndpoint/name`, which is also the owner of their chains. */
   readonly endpoints: ReadonlyMap<string, ResolvedEndpoint | null>;
 }

@@ -103,6 +103,6 @@ export interface PolicyChanges {
   readonly chains: readonly ChainChange[];
   /** Whole, when they changed (configuration); undefined otherwise. */
   readonly hooks?: Record<Family, readonly Hook[]>;
-  /** Local endpoints whose chains are now (true) or no longer (false) part of the desired state. */
+  /** Local endpoints (`WorkloadEndpoint/namespace/name`, `HostEndpoint/name`) whose chains are now (true) or no longer (false) desired. */
   readonly endpoints: ReadonlyMap<string, boolean>;
 }

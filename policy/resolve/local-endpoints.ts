@@ -12,6 +12,7 @@ type LocalItem = Item<Policy, Local>;
 
 /** An endpoint of this node, with what was last worked out for it. */
 interface Local {
+  readonly key: string;
   readonly id: string;
   readonly item: LocalItem;
   /** undefined: it is gone. */
@@ -50,11 +51,13 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
     return count;
   }
 
-  /** @param id `namespace/name` of a workload, `name` of a host endpoint: no name has a slash in it. */
+  /** @param id `namespace/name` of a workload, `name` of a host endpoint. */
   setEndpoint(id: string, resource: Resource, contents: Contents): void {
-    let local = this.#locals.get(id);
+    const key = `${resource.kind}/${id}`;
+    let local = this.#locals.get(key);
     if (!local) {
       local = {
+        key,
         id,
         item: new Item(),
         resource,
@@ -63,15 +66,15 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
         resolved: undefined,
         told: undefined,
       };
-      this.#locals.set(id, local);
+      this.#locals.set(key, local);
     }
     local.resource = resource;
     this.#dirty.add(local);
     this.#index.setItem(local.item, contents.labels, contents.parents, local);
   }
 
-  removeEndpoint(id: string): void {
-    const local = this.#locals.get(id);
+  removeEndpoint(kind: Resource['kind'], id: string): void {
+    const local = this.#locals.get(`${kind}/${id}`);
     if (!local?.resource) return;
     local.resource = undefined;
     this.#dirty.add(local);
@@ -109,10 +112,10 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
     const changes = new Map<string, ResolvedEndpoint | null>();
     for (const local of this.#untold) {
       const text = local.resolved && JSON.stringify(local.resolved);
-      if (text !== local.told) changes.set(local.id, local.resolved ?? null);
+      if (text !== local.told) changes.set(local.key, local.resolved ?? null);
       local.told = text;
       // Only now: until it is told that it is gone, one with the same id takes its place.
-      if (!local.resource) this.#locals.delete(local.id);
+      if (!local.resource) this.#locals.delete(local.key);
     }
     this.#untold.clear();
     return changes;
