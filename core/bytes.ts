@@ -45,6 +45,10 @@ export class Reader {
   }
 }
 
+/** A copy of `bytes[start, end)`. A Buffer's own `slice` is a view, which the next read from the socket overwrites. */
+export const copyOf = (bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array =>
+  new Uint8Array(bytes.subarray(start, end));
+
 /** Bytes that grow as they are written, in network order. */
 export class Writer {
   #bytes: Uint8Array;
@@ -82,6 +86,10 @@ export class Writer {
   patch16(at: number, value: number): this {
     this.#view.setUint16(at, value);
     return this;
+  }
+  /** What has been written, without copying: valid until the next write. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
   }
   /** A copy of what has been written. */
   done(): Uint8Array {

@@ -1,5 +1,5 @@
 import { Parser } from 'binary-parser';
-import { assertNever, Bug, err, ok, type Result, Writer } from '#core';
+import { assertNever, Bug, copyOf, err, ok, type Result, Writer } from '#core';
 import { ERROR, malformed, OPEN_ERROR } from './codes.ts';
 import { parseExact } from './exact.ts';
 import { decodeUtf8, isPrintable } from './text.ts';
@@ -142,7 +142,7 @@ function countedText(bytes: Uint8Array, at: number): { text: string; end: number
 /** One capability. An error of disposition `ignore` means: leave it out. */
 export function decodeCapability(code: number, value: Uint8Array): Result<Capability, Malformed> {
   const decoder = DECODE[code];
-  if (!decoder) return ok({ name: 'unknown', code, value: value.slice() });
+  if (!decoder) return ok({ name: 'unknown', code, value: copyOf(value) });
   const capability = decoder(value);
   if (capability) return ok(capability);
   const fatal = code === CODE['four-octet-as'];

@@ -1,4 +1,4 @@
-import { assertNever } from '#core';
+import { assertNever, copyOf } from '#core';
 import { ERROR, HEADER_ERROR, HEADER_LENGTH, MAX_MESSAGE, MESSAGE_CODE, malformed } from './codes.ts';
 import type { Malformed, MessageType } from './types.ts';
 
@@ -28,7 +28,7 @@ export function nextFrame(bytes: Uint8Array, start: number, end: number, maxMess
       ERROR.header,
       HEADER_ERROR.badType,
       `message type ${bytes[start + 18]}`,
-      bytes.slice(start + 18, start + 19),
+      copyOf(bytes, start + 18, start + 19),
     );
   const fault = checkLength(type, length, maxMessage);
   if (fault === 'close')
@@ -67,7 +67,7 @@ const badLength = (bytes: Uint8Array, start: number, length: number): Malformed 
     ERROR.header,
     HEADER_ERROR.badLength,
     `message length ${length}`,
-    bytes.slice(start + 16, start + 18),
+    copyOf(bytes, start + 16, start + 18),
   );
 
 /** Writes marker, length and type; returns where the body begins. */

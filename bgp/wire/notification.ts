@@ -1,4 +1,5 @@
 import { Parser } from 'binary-parser';
+import { copyOf } from '#core';
 import { CEASE, ERROR, HEADER_LENGTH, MAX_MESSAGE } from './codes.ts';
 import { parseExact } from './exact.ts';
 import { frame } from './frame.ts';
@@ -12,7 +13,7 @@ const head = new Parser().endianness('big').uint8('code').uint8('subcode');
 /** The body of a frame, which `nextFrame` has found to be at least two bytes. Whatever it says, it is never answered (RFC 4271 §6.4). */
 export function decodeNotification(body: Uint8Array): Notification {
   const { code, subcode } = parseExact<{ code: number; subcode: number }>(head, body.subarray(0, 2), 2)!;
-  const data = body.slice(2);
+  const data = copyOf(body, 2);
   return { type: 'NOTIFICATION', code, subcode, data, text: communication(code, subcode, data) };
 }
 

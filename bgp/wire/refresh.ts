@@ -1,5 +1,5 @@
 import { Parser } from 'binary-parser';
-import { err, type Family, ok, type Result } from '#core';
+import { copyOf, err, type Family, ok, type Result } from '#core';
 import { afiOf, ERROR, familyOfAfi, malformed } from './codes.ts';
 import { parseExact } from './exact.ts';
 import { frame } from './frame.ts';
@@ -25,7 +25,7 @@ export function decodeRouteRefresh(
   const fields = parseExact<{ afi: number; safi: number }>(layout, body, 4);
   if (!fields && subtype !== 'request')
     return err(
-      malformed('reset', ERROR.routeRefresh, 1, `ROUTE-REFRESH body of ${body.length} bytes`, message.slice()),
+      malformed('reset', ERROR.routeRefresh, 1, `ROUTE-REFRESH body of ${body.length} bytes`, copyOf(message)),
     );
   if (!fields) return ignore('ROUTE-REFRESH with an outbound route filter');
   const family = familyOfAfi(fields.afi, fields.safi);

@@ -105,7 +105,7 @@ export interface LongLivedFamily extends AddressFamily {
 }
 
 /**
- * RFC 4271 §4.3. One object a session, overwritten by the next UPDATE: whoever keeps something copies it. The placement of families (body or
+ * RFC 4271 §4.3. Its blocks are overwritten by the next UPDATE: whoever keeps prefixes copies them. The placement of families (body or
  * MP attributes) is undone here: withdrawals and announcements come by family. Apply `withdrawn` first, then `announced`: a prefix in both is
  * announced (§4.3). Nothing is filled in before the whole message was parsed.
  */
@@ -173,7 +173,7 @@ export interface AsSegment {
 
 /**
  * The path attributes of a route as an immutable value, independent of how the session carried them (2- or 4-octet AS, body or MP_REACH).
- * Equal values have equal `encodeAttributes` bytes, so bytes are the key under which they are interned.
+ * Equal values have equal `attributeKey` bytes, under which they are interned.
  */
 export interface PathAttributes {
   readonly origin: Origin;
@@ -197,6 +197,8 @@ export interface PathAttributes {
   readonly otc: number | null;
   /** Optional transitive attributes that tsnet does not know, by code; sent on with the Partial bit (RFC 4271 §9). */
   readonly unknown: readonly UnknownAttribute[];
+  /** Codes of known optional transitive attributes that came with the Partial bit, which is never cleared (RFC 4271 §5). */
+  readonly partial: readonly number[];
 }
 
 export interface Aggregator {
