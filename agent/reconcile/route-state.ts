@@ -35,25 +35,23 @@ function sameHops(want: Hops, have: Hops): boolean {
 /** Which routes depend on which interface, and which name each index had. */
 export class RouteIndex {
   readonly #byLink = new Map<string, Set<string>>();
-  readonly #links = new Map<string, readonly string[]>();
   readonly #names = new Map<number, string>();
   readonly #up = new Map<string, number>();
 
-  set(key: string, route: Route | undefined): void {
-    for (const link of this.#links.get(key) ?? []) {
-      const keys = this.#byLink.get(link);
-      keys?.delete(key);
-      if (keys?.size === 0) this.#byLink.delete(link);
-    }
-    this.#links.delete(key);
-    const links = route ? linksOf(route) : [];
-    if (links.length === 0) return;
-    this.#links.set(key, links);
-    for (const link of links) {
-      const keys = this.#byLink.get(link);
-      if (keys) keys.add(key);
-      else this.#byLink.set(link, new Set([key]));
-    }
+  /** The route at the key was `before` and is `after` now. */
+  move(key: string, before: Route | undefined, after: Route | undefined): void {
+    if (before)
+      for (const link of linksOf(before)) {
+        const keys = this.#byLink.get(link);
+        keys?.delete(key);
+        if (keys?.size === 0) this.#byLink.delete(link);
+      }
+    if (after)
+      for (const link of linksOf(after)) {
+        const keys = this.#byLink.get(link);
+        if (keys) keys.add(key);
+        else this.#byLink.set(link, new Set([key]));
+      }
   }
   on(link: string): ReadonlySet<string> {
     return this.#byLink.get(link) ?? new Set();

@@ -1,4 +1,4 @@
-import { type Addr, Backoff, type Cancel, type Clock, DeltaTracker, type Log, type Metrics, messageOf } from '#core';
+import { type Addr, Backoff, type Cancel, type Clock, DeltaTracker, FAMILIES, type Log, type Metrics, messageOf } from '#core';
 import { type Failure, isHostRoute, type Netlink, type Route, type RouteWrite, routeKey } from '../kernel/types.ts';
 import { RouteIndex, sameRoute, withKernelMetric } from './route-state.ts';
 
@@ -25,6 +25,12 @@ export interface RouteReconcilerOptions {
 interface Fact {
   readonly key: string;
   readonly route: Route | undefined;
+}
+
+interface Pending extends RouteWrite {
+  readonly key: string;
+  /** What stood there before the write, as far as known. */
+  readonly before: Route | undefined;
 }
 
 /** A route to a workload interface that nobody asked for yet: the CNI plugin makes it before the datastore tells. */
@@ -114,25 +120,14 @@ export class RouteReconciler {
   applyDeletes(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#readNeeded) await this.#read();
-      const now = this.#o.clock.now();
-      const due: RouteWrite[] = [];
-      for (const { key, have } of this.#tracker.pendingDeletes()) {
-        const seen = this.#strange.get(key);
-        if (seen !== undefined && seen + GRACE > now) this.#wakeAt(seen + GRACE);
-        else if (this.#isDue(key, now)) due.push({ op: 'delete', route: have });
-      }
-      await this.#write(due);
+      await this.#write(this.#dueDeletes());
     });
   }
   /** Writes what is missing or wrong. Last, when everything that the routes rely on is in place. */
   applyUpdates(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#readNeeded) await this.#read();
-      const now = this.#o.clock.now();
-      const due: RouteWrite[] = [];
-      for (const { key, want, have } of this.#tracker.pendingUpdates())
-        if (this.#isDue(key, now)) due.push({ op: have ? 'replace' : 'add', route: want });
-      await this.#write(due);
+      await this.#write(this.#dueUpdates());
       this.#forgetMoved();
     });
   }
@@ -177,7 +172,7 @@ export class RouteReconciler {
 
   /** What a write of ours will have made true. */
   #expect(key: string, route: Route | undefined): void {
-    this.#index.set(key, route);
+    this.#index.move(key, this.#tracker.actual(key), route);
     this.#tracker.setActual(key, route);
   }
   /** What the kernel says. */
@@ -198,13 +193,16 @@ export class RouteReconciler {
     try {
       for (const link of await this.#o.netlink.listLinks())
         this.#index.noteLink(link.index, link.name, link.adminUp, false);
-      const found = new Map<string, Route>();
-      for (const family of [4, 6] as const)
-        for (const route of await this.#o.netlink.listRoutes(family)) found.set(routeKey(route), route);
       let done = 0;
       const breathe = async () => {
         if (++done % CHUNK === 0) await new Promise<void>((resolve) => setImmediate(resolve));
       };
+      const found = new Map<string, Route>();
+      for (const family of FAMILIES)
+        for (const route of await this.#o.netlink.listRoutes(family)) {
+          found.set(routeKey(route), route);
+          await breathe();
+        }
       for (const key of [...this.#tracker.allActual.keys()]) {
         if (!found.has(key)) this.#learn(key, undefined);
         await breathe();
@@ -223,24 +221,42 @@ export class RouteReconciler {
     }
   }
 
-  async #write(writes: readonly RouteWrite[]): Promise<void> {
-    for (let at = 0; at < writes.length; at += CHUNK) {
-      const chunk = writes.slice(at, at + CHUNK);
-      const before = new Map<string, Route | undefined>();
+  *#dueDeletes(): IterableIterator<Pending> {
+    const now = this.#o.clock.now();
+    for (const { key, have } of this.#tracker.pendingDeletes()) {
+      const seen = this.#strange.get(key);
+      if (seen !== undefined && seen + GRACE > now) this.#wakeAt(seen + GRACE);
+      else if (this.#isDue(key, now)) yield { key, op: 'delete', route: have, before: have };
+    }
+  }
+  *#dueUpdates(): IterableIterator<Pending> {
+    const now = this.#o.clock.now();
+    for (const { key, want, have } of this.#tracker.pendingUpdates())
+      if (this.#isDue(key, now)) yield { key, op: have ? 'replace' : 'add', route: want, before: have };
+  }
+
+  async #write(pending: Iterable<Pending>): Promise<void> {
+    let chunk: Pending[] = [];
+    for (const one of pending) {
       // The actual side is moved first, so that an event that arrives meanwhile has the last word.
-      for (const { op, route } of chunk) {
-        const key = routeKey(route);
-        before.set(key, this.#tracker.actual(key));
-        if (op === 'delete' && isLocalHost(route)) this.#moved.add(addressOf(route));
-        this.#expect(key, op === 'delete' ? undefined : route);
-        this.#counters.writes.inc({ op });
-      }
-      const failures = new Map((await this.#o.netlink.writeRoutes(chunk)).map((failure) => [failure.key, failure]));
-      for (const [key, route] of before) {
-        const failure = failures.get(key);
-        if (failure) await this.#onFailure(failure, route);
-        else this.#failed.delete(key);
-      }
+      this.#expect(one.key, one.op === 'delete' ? undefined : one.route);
+      if (one.op === 'delete' && isLocalHost(one.route)) this.#moved.add(addressOf(one.route));
+      chunk.push(one);
+      if (chunk.length < CHUNK) continue;
+      await this.#writeChunk(chunk);
+      chunk = [];
+    }
+    if (chunk.length > 0) await this.#writeChunk(chunk);
+  }
+  async #writeChunk(chunk: readonly Pending[]): Promise<void> {
+    this.#counters.writes.inc({ op: chunk[0].op === 'delete' ? 'delete' : 'update' }, chunk.length);
+    const failures = await this.#o.netlink.writeRoutes(chunk);
+    if (failures.length === 0 && this.#failed.size === 0) return;
+    const byKey = new Map(failures.map((failure) => [failure.key, failure]));
+    for (const { key, before } of chunk) {
+      const failure = byKey.get(key);
+      if (failure) await this.#onFailure(failure, before);
+      else this.#failed.delete(key);
     }
   }
 

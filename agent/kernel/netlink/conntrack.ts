@@ -36,7 +36,7 @@ export async function forgetFlows(addresses: ReadonlySet<Addr>): Promise<number>
       );
     const failures = await requests.write(
       flows.map((flow, i) => ({
-        key: String(i),
+        key: () => String(i),
         // ENOENT: it ended by itself meanwhile.
         fine: ['ENOENT'],
         encode: (w, seq) => encodeDelete(w, flow, seq),

@@ -40,14 +40,16 @@ export function createNetlink(): Netlink {
 
   return {
     listRoutes,
-    writeRoutes: (writes) =>
-      write(
+    writeRoutes: (writes) => {
+      const indexOf = cached(indexOfLink);
+      return write(
         writes.map((change) => ({
-          key: routeKey(change.route),
+          key: () => routeKey(change.route),
           fine: change.op === 'delete' ? ['ESRCH'] : [],
-          encode: (w, seq) => route.encodeRoute(w, change, seq, indexOfLink),
+          encode: (w, seq) => route.encodeRoute(w, change, seq, indexOf),
         })),
-      ),
+      );
+    },
     lookup: (to) => lookup(requests, to),
     listLinks: async () => (await dumpLinks()).map((found) => found.link),
     listAddresses: () => requests.dump(link.encodeAddressDump, link.decodeAddress),
@@ -126,7 +128,7 @@ function onLink(
   encode: (w: Parameters<Write['encode']>[0], index: number, seq: number) => void,
 ): Write {
   return {
-    key,
+    key: () => key,
     fine: op === 'delete' ? fineOnDelete : [],
     encode: (w, seq) => {
       const index = indexOfLink(name);
@@ -149,7 +151,7 @@ async function lookup(requests: Requester, to: Parameters<Netlink['lookup']>[0])
 function createVxlan(requests: Requester, device: VxlanDevice): Promise<Failure[]> {
   return requests.write([
     {
-      key: device.name,
+      key: () => device.name,
       encode: (w, seq) => {
         const parent = device.parent === undefined ? 0 : indexOfLink(device.parent);
         if (device.parent !== undefined && parent === 0) return device.parent;
@@ -160,15 +162,15 @@ function createVxlan(requests: Requester, device: VxlanDevice): Promise<Failure[
   ]);
 }
 
-/** One question per index within one dump. */
-function cached(nameOf: (index: number) => string): (index: number) => string {
-  const names = new Map<number, string>();
-  return (index) => {
-    const known = names.get(index);
+/** One question per name or index within one request. */
+function cached<K, V>(ask: (key: K) => V): (key: K) => V {
+  const answers = new Map<K, V>();
+  return (key) => {
+    const known = answers.get(key);
     if (known !== undefined) return known;
-    const name = nameOf(index);
-    names.set(index, name);
-    return name;
+    const answer = ask(key);
+    answers.set(key, answer);
+    return answer;
   };
 }
 

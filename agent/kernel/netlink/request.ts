@@ -17,7 +17,8 @@ const DUMP_TRIES = 5;
 
 /** One write: its key for error reports, and how to put it on the wire; a text returned means it cannot be (a missing interface). */
 export interface Write {
-  readonly key: string;
+  /** Asked for only when it failed. */
+  readonly key: () => string;
   /** errno names that mean "already so" for this write, as ESRCH for a delete. */
   readonly fine?: readonly string[];
   encode(w: MessageWriter, seq: number): string | null;
@@ -120,7 +121,7 @@ export class Requester {
         const missing = writes[at].encode(this.#writer, seq);
         if (missing !== null) {
           if (!writes[at].fine?.includes('ENODEV'))
-            failures.push({ key: writes[at].key, error: 'ENODEV', detail: missing });
+            failures.push({ key: writes[at].key(), error: 'ENODEV', detail: missing });
         } else {
           sent.set(seq, writes[at]);
           last = start;
@@ -131,7 +132,7 @@ export class Requester {
       // Errors are always answered; an ACK on the last message alone makes a barrier of it.
       this.#writer.addFlags(last, F.ACK);
       const errno = await this.#sendBatch(writes.length > SYNC_MOST);
-      if (errno !== 0) for (const write of sent.values()) failures.push(failure(write.key, errno, 'batch refused'));
+      if (errno !== 0) for (const write of sent.values()) failures.push(failure(write.key(), errno, 'batch refused'));
       else this.#collect(sent, failures);
     }
     return failures;
@@ -146,12 +147,12 @@ export class Requester {
         const write = sent.get(m.seq);
         if (m.type !== NLMSG.ERROR || !write) continue;
         const { errno, message } = decodeAnswer(d, m);
-        if (errno !== 0 && !write.fine?.includes(errnoName(errno))) failures.push(failure(write.key, errno, message));
+        if (errno !== 0 && !write.fine?.includes(errnoName(errno))) failures.push(failure(write.key(), errno, message));
       }
     } catch (error) {
       // Which of the batch were done is unknown now: all count as failed, and the caller reads back.
       if (!(error instanceof OperationalError)) throw error;
-      for (const write of sent.values()) failures.push(failure(write.key, constants.errno.ENOBUFS, error.message));
+      for (const write of sent.values()) failures.push(failure(write.key(), constants.errno.ENOBUFS, error.message));
     }
   }
 
