@@ -1,18 +1,24 @@
-import { type Addr, type Family, familyOf, isHostPrefix, type Prefix, parsePrefix } from '#core';
+import { type Addr, addr, type Family, familyOf, hostPrefix, isHostPrefix, type Prefix, parsePrefix } from '#core';
 import type { UpdateOf, WorkloadEndpoint } from '#datastore';
-import type { Link, Route } from './kernel/types.ts';
+import { type Link, type Route, WORKLOAD_GATEWAY } from './kernel/types.ts';
 import type { Candidate, RouteTable } from './routes.ts';
 
 /** What of the cluster's settings bears on the routes to local workloads. */
 export interface EndpointSettings {
-  /** Metric of the routes; 1024 is Calico's normal priority. */
-  readonly metric: number;
+  /** Metric of the routes by family; 1024 is Calico's normal priority. */
+  readonly metric: Record<Family, number>;
   /** FelixConfiguration deviceRouteSourceAddress, by family. */
   readonly source: Partial<Record<Family, Addr>>;
   /** False under --policy-only: no route is offered. */
   readonly routes: boolean;
+  readonly isWorkloadLink: (name: string) => boolean;
 }
-export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = { metric: 1024, source: {}, routes: true };
+export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = {
+  metric: { 4: 1024, 6: 1024 },
+  source: {},
+  routes: true,
+  isWorkloadLink: (name) => name.startsWith('cali'),
+};
 
 /** A WorkloadEndpoint of this node, in the words of the dataplane. */
 export interface LocalEndpoint {
@@ -80,9 +86,11 @@ export class LocalEndpoints {
     this.#links = links;
     for (const name of names ?? this.#byInterface.keys())
       for (const id of this.#byInterface.get(name) ?? []) this.#offer(id);
+    this.#offerGateway();
   }
   configure(settings: EndpointSettings): void {
     this.#settings = settings;
+    this.#offerGateway();
     for (const id of this.#endpoints.keys()) this.#offer(id);
   }
 
@@ -103,6 +111,10 @@ export class LocalEndpoints {
     return { state: 'programmed' };
   }
 
+  #offerGateway(): void {
+    const route = this.#settings.routes ? gatewayRoute(this.#links, this.#settings.isWorkloadLink) : null;
+    this.#table.replaceClass('gateway', route ? [{ owner: 'gateway', route }] : []);
+  }
   #unlist(endpoint: LocalEndpoint): void {
     this.#endpoints.delete(endpoint.id);
     const ids = this.#byInterface.get(endpoint.interfaceName);
@@ -123,7 +135,7 @@ export class LocalEndpoints {
     const source = this.#settings.source[familyOf(to)];
     const route: Route = {
       to,
-      metric: this.#settings.metric,
+      metric: this.#settings.metric[familyOf(to)],
       via: { type: 'link', link: endpoint.interfaceName },
       table: 254,
       ...(source && { source }),
@@ -136,6 +148,27 @@ export class LocalEndpoints {
     return (Number.isNaN(created) ? 0 : created / 1000) + (this.#links.has(endpoint.interfaceName) ? 1e12 : 0);
   }
 }
+
+/** Interfaces on which a packet to an address that nobody has is asked for and dropped; tunnels would carry it away. */
+const QUIET_KINDS = ['', 'bond', 'team', 'bridge', 'vlan', 'macvlan', 'veth', 'dummy'];
+
+/**
+ * A route to the workloads' gateway address. The kernel answers ARP by proxy only for what it could forward out of another interface, so
+ * without a default route it would be silent. The way it points to is never meant to be used: an interface of the node on which nobody
+ * has the address. Through `lo`, the last resort, a packet to the gateway circles until its TTL ends. A blackhole or a proxy
+ * neighbour entry does not do: the kernel looks for a unicast route before either.
+ */
+export function gatewayRoute(
+  links: ReadonlyMap<string, Link>,
+  isWorkloadLink: (name: string) => boolean,
+): Route | null {
+  const usable = [...links.values()]
+    .filter((l) => l.up && l.name !== 'lo' && QUIET_KINDS.includes(l.linkKind) && !isWorkloadLink(l.name))
+    .sort((a, b) => QUIET_KINDS.indexOf(a.linkKind) - QUIET_KINDS.indexOf(b.linkKind) || a.index - b.index);
+  const link = usable[0]?.name ?? (links.get('lo')?.up ? 'lo' : undefined);
+  return link === undefined ? null : { to: GATEWAY, metric: 1024, table: 254, via: { type: 'link', link } };
+}
+const GATEWAY = hostPrefix(addr(WORKLOAD_GATEWAY));
 
 /** Null: no address yet, so for the dataplane it does not exist (calico-datastore.md 2.2). */
 function localEndpoint(id: string, resource: WorkloadEndpoint): LocalEndpoint | null {

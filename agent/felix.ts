@@ -153,7 +153,7 @@ export function intervals(spec: FelixConfigurationSpec): Intervals {
 /** What the routes of workloads depend on. */
 export function endpointSettings(
   spec: FelixConfigurationSpec,
-  options: { metric: Record<Family, number>; routes: boolean },
+  options: Omit<EndpointSettings, 'source'>,
 ): EndpointSettings {
   const texts: Record<Family, string | undefined> = {
     4: spec.deviceRouteSourceAddress,
@@ -164,7 +164,7 @@ export function endpointSettings(
     const parsed = texts[family] ? parseAddr(texts[family]) : undefined;
     if (parsed?.ok) source[family] = parsed.value;
   }
-  return { metric: options.metric[4], source, routes: options.routes };
+  return { ...options, source };
 }
 
 /** Pools, hosts and service ranges, for NAT, overlay and service-loop chains. */

@@ -187,7 +187,8 @@ export class Pipeline implements SyncSink {
     this.#o.policy.setFacts(clusterFacts(cluster));
     const bgp = cluster.bgpConfigurations.get('default')?.spec;
     const metric = { 4: bgp?.ipv4NormalRoutePriority ?? 1024, 6: bgp?.ipv6NormalRoutePriority ?? 1024 };
-    this.#o.endpoints.configure(endpointSettings(spec, { metric, routes: !config.policyOnly }));
+    const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
+    this.#o.endpoints.configure(endpointSettings(spec, { metric, routes: !config.policyOnly, isWorkloadLink }));
     this.#o.desired.intervals(intervals(spec));
   }
 

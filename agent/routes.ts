@@ -2,12 +2,12 @@ import { assertNever, type Prefix } from '#core';
 import { type Route, routeKey } from './kernel/types.ts';
 
 /**
- * Kinds of route, the stronger first. A workload on this node beats everything; a block that is this node's own (blackhole under the
- * workloads) beats what others claim about the same prefix; an overlay that the datastore asks for beats what a peer says; the way to a
+ * Kinds of route, the stronger first. The workloads' gateway address is nobody's to claim. A workload on
+ * this node beats everything else; a block that is this node's own (blackhole under the workloads) beats what others claim about the same prefix; an overlay that the datastore asks for beats what a peer says; the way to a
  * peer that a resource states (`reachableBy`) must not follow what peers say. Last come routes that an earlier run learned: they stay until the
  * peers have told their tables again (RFC 4724).
  */
-export const ROUTE_CLASSES = ['workload', 'blackhole', 'vxlan', 'peer', 'bgp', 'inherited'] as const;
+export const ROUTE_CLASSES = ['gateway', 'workload', 'blackhole', 'vxlan', 'peer', 'bgp', 'inherited'] as const;
 export type RouteClass = (typeof ROUTE_CLASSES)[number];
 
 /** One offer for a prefix. */
@@ -50,6 +50,8 @@ export class RouteTable {
   readonly #offers = new Map<Prefix, Candidate[]>();
   /** The keys that the winners of a prefix occupy in the kernel now: one. */
   readonly #won = new Map<Prefix, Route>();
+  /** Prefixes for which a class has offers. */
+  readonly #byClass = new Map<RouteClass, Set<Prefix>>(ROUTE_CLASSES.map((name) => [name, new Set()]));
   readonly #dirty = new Set<Prefix>();
 
   offer(candidate: Candidate): void {
@@ -60,6 +62,7 @@ export class RouteTable {
       if (at < 0) offers.push(candidate);
       else offers[at] = candidate;
     }
+    this.#byClass.get(candidate.class)?.add(candidate.route.to);
     this.#dirty.add(candidate.route.to);
   }
   withdraw(to: Prefix, routeClass: RouteClass, owner: string): void {
@@ -68,14 +71,15 @@ export class RouteTable {
     if (!offers || at < 0) return;
     offers.splice(at, 1);
     if (offers.length === 0) this.#offers.delete(to);
+    if (!offers.some((o) => o.class === routeClass)) this.#byClass.get(routeClass)?.delete(to);
     this.#dirty.add(to);
   }
   /** Makes the offers of a class exactly these. */
   replaceClass(routeClass: RouteClass, all: Iterable<Omit<Candidate, 'class'>>): void {
     const keep = new Map<string, Omit<Candidate, 'class'>>();
     for (const candidate of all) keep.set(`${candidate.route.to} ${candidate.owner}`, candidate);
-    for (const [to, offers] of [...this.#offers])
-      for (const { class: of, owner } of [...offers])
+    for (const to of [...(this.#byClass.get(routeClass) ?? [])])
+      for (const { class: of, owner } of [...(this.#offers.get(to) ?? [])])
         if (of === routeClass && !keep.has(`${to} ${owner}`)) this.withdraw(to, of, owner);
     for (const candidate of keep.values()) this.offer({ ...candidate, class: routeClass });
   }
@@ -86,6 +90,7 @@ export class RouteTable {
     for (const to of this.#dirty) {
       const before = this.#won.get(to);
       const now = best(this.#offers.get(to))?.route;
+      if (before === now || (before && now && sameLinkRoute(before, now))) continue;
       if (before) changes.set(routeKey(before), undefined);
       if (now) {
         changes.set(routeKey(now), now);
@@ -110,6 +115,14 @@ export class RouteTable {
     return this.#offers.size;
   }
 }
+
+/** Offers of workloads are renewed at every event of their interface; most of the time nothing has changed. */
+const sameLinkRoute = (a: Route, b: Route): boolean =>
+  a.via.type === 'link' &&
+  b.via.type === 'link' &&
+  a.via.link === b.via.link &&
+  a.source === b.source &&
+  routeKey(a) === routeKey(b);
 
 function best(offers: readonly Candidate[] | undefined): Candidate | undefined {
   return offers?.reduce((a, b) => (compare(b, a) < 0 ? b : a));

@@ -16,16 +16,18 @@ const ROOT = '/proc/sys/';
 
 export const sysctl: Sysctl = {
   read(path) {
+    const file = ROOT + checked(path);
     try {
-      return readFileSync(ROOT + checked(path), 'utf8').trim();
+      return readFileSync(file, 'utf8').trim();
     } catch (error) {
       if (isMissing(error)) return null;
       throw new OperationalError('KERNEL', `cannot read ${ROOT}${path}`, { cause: error });
     }
   },
   write(path, value) {
+    const file = ROOT + checked(path);
     try {
-      writeFileSync(ROOT + checked(path), value);
+      writeFileSync(file, value);
     } catch (error) {
       throw new OperationalError('KERNEL', `cannot set ${ROOT}${path} to ${value}: ${codeOf(error)}`, { cause: error });
     }

@@ -1,4 +1,14 @@
-import { type Addr, Backoff, type Cancel, type Clock, DeltaTracker, FAMILIES, type Log, type Metrics, messageOf } from '#core';
+import {
+  type Addr,
+  Backoff,
+  type Cancel,
+  type Clock,
+  DeltaTracker,
+  FAMILIES,
+  type Log,
+  type Metrics,
+  messageOf,
+} from '#core';
 import { type Failure, isHostRoute, type Netlink, type Route, type RouteWrite, routeKey } from '../kernel/types.ts';
 import { RouteIndex, sameRoute, withKernelMetric } from './route-state.ts';
 
