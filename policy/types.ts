@@ -61,6 +61,8 @@ export interface ChainRule {
 export interface Chain {
   readonly name: string;
   readonly rules: readonly ChainRule[];
+  /** What stands in the chain instead when the kernel refuses one of its rules; one that drops everything unless said otherwise. */
+  readonly closed?: readonly ChainRule[];
   /** Who wants it (an endpoint's or policy's id), so that a rule the kernel refuses is reported by name. */
   readonly owner?: string;
 }

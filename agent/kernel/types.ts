@@ -141,12 +141,21 @@ export interface Netlink {
   close(): void;
 }
 
+/** A rule of ours in one of the kernel's own chains. */
+export interface HookState {
+  /** 1-based. */
+  readonly position: number;
+  readonly hash: string;
+  /** The rule as the kernel prints it, to delete it by: by its place, a stranger's could be hit that came between. */
+  readonly spec: string;
+}
+
 /** What the kernel holds of one table and family. */
 export interface TableState {
   /** Chains that begin with `cali-`: the hash comments of their rules, in order; null where a rule has none (a stranger's or a damaged one). */
   readonly chains: ReadonlyMap<string, readonly (string | null)[]>;
-  /** Our rules in the kernel's own chains, by chain: position (1-based) and hash. */
-  readonly hooks: ReadonlyMap<string, readonly { readonly position: number; readonly hash: string }[]>;
+  /** Our rules in the kernel's own chains, by chain. */
+  readonly hooks: ReadonlyMap<string, readonly HookState[]>;
   /** Rule count of the kernel's own chains, ours included. */
   readonly lengths: ReadonlyMap<string, number>;
 }
@@ -155,8 +164,11 @@ export interface TableState {
 export interface RuleBackend {
   readonly name: 'nft' | 'legacy' | 'nftables';
   read(family: Family, table: Table): Promise<TableState>;
-  /** Applies one atomic change of a table. Rejects with an OperationalError (EXEC) naming the line that was refused. */
-  write(family: Family, table: Table, change: TableChange): Promise<void>;
+  /**
+   * Applies one atomic change of a table, and says how many rules that took and what the table holds now.
+   * Rejects with an OperationalError: EXEC naming the line that was refused, VALIDATION for a value that cannot stand in a rule, TIMEOUT.
+   */
+  write(family: Family, table: Table, change: TableChange): Promise<{ rules: number; after: TableState }>;
 }
 export interface TableChange {
   /** Chains to make or rewrite, whole; the backend writes only rules whose hash differs. */
@@ -172,11 +184,14 @@ export interface SetState {
   readonly name: string;
   readonly type: SetType;
   readonly maxElements: number;
+  /** Members now. */
+  readonly entries: number;
 }
 /** ipset, or nftables sets. Names are kernel names. */
 export interface SetBackend {
   list(): Promise<SetState[]>;
   members(name: string): Promise<Set<string>>;
+  /** Makes the set with exactly these members, or gives the one that is there this type and these members, without a moment between. */
   create(name: string, type: SetType, family: Family, members: ReadonlySet<string>, maxElements: number): Promise<void>;
   change(name: string, added: ReadonlySet<string>, removed: ReadonlySet<string>): Promise<void>;
   destroy(name: string): Promise<void>;

@@ -69,6 +69,7 @@ export function forwardChain(config: RenderConfig, needs: FilterNeeds): Chain {
   const each = (make: (iface: string) => ChainRule[]) => config.interfacePrefixes.flatMap((p) => make(`${p}+`));
   return {
     name: 'cali-FORWARD',
+    closed: each((iface) => [rule([from(iface)], DROP), rule([to(iface)], DROP)]),
     rules: [
       ...each((iface) => [
         ...(needs.closed ? [rule([from(iface)], jump(CLOSED_FROM)), rule([to(iface)], jump(CLOSED_TO))] : []),
@@ -109,6 +110,7 @@ export function tunnelDrops(config: RenderConfig): ChainRule[] {
 export function inputChain(config: RenderConfig, needs: FilterNeeds): Chain {
   return {
     name: 'cali-INPUT',
+    closed: config.interfacePrefixes.map((p) => rule([from(`${p}+`)], DROP)),
     rules: [
       ...(config.vxlan ? vxlanInput(config) : []),
       ...config.interfacePrefixes.map((p) => rule([from(`${p}+`)], goto_(WORKLOAD_TO_HOST))),
@@ -136,6 +138,7 @@ function vxlanInput(config: RenderConfig): ChainRule[] {
 export function outputChain(config: RenderConfig, needs: FilterNeeds): Chain {
   return {
     name: 'cali-OUTPUT',
+    closed: [],
     rules: [
       ...(needs.untracked ? [rule([marked(config.marks.accept)], allowVerdict(config))] : []),
       ...config.interfacePrefixes.map((p) => rule([to(`${p}+`)], RETURN)),

@@ -30,7 +30,7 @@ export function natOutgoingChain(config: RenderConfig, family: Family): Chain {
   if (nat.portRange)
     for (const number of [PROTOCOL.tcp, PROTOCOL.udp])
       rules.push(rule([protocol(number), ...match], action(nat.portRange)), rule([protocol(number), ...match], RETURN));
-  return { name: NAT_OUTGOING, rules: [...rules, rule(match, action())] };
+  return { name: NAT_OUTGOING, closed: [], rules: [...rules, rule(match, action())] };
 }
 
 /** External addresses of floating IPs, each with the address inside, sorted; the smallest endpoint id wins one that two claim. */
@@ -46,11 +46,13 @@ export function floatingIpChains(addresses: readonly [string, string][]): Chain[
   return [
     {
       name: FIP_DNAT,
+      closed: [],
       rules: addresses.map(([external, internal]) => rule([{ m: 'dst', net: external }], { do: 'dnat', to: internal })),
     },
     {
       // Hairpin: a workload that speaks to its own floating IP must see the answer come from there.
       name: FIP_SNAT,
+      closed: [],
       rules: addresses.map(([external, internal]) =>
         rule(
           [
@@ -72,10 +74,11 @@ export interface NatNeeds {
 export function natChains(needs: NatNeeds): Chain[] {
   const dnat = needs.floating ? [rule([], jump(FIP_DNAT))] : [];
   return [
-    { name: 'cali-PREROUTING', rules: dnat },
-    { name: 'cali-OUTPUT', rules: dnat },
+    { name: 'cali-PREROUTING', rules: dnat, closed: [] },
+    { name: 'cali-OUTPUT', rules: dnat, closed: [] },
     {
       name: 'cali-POSTROUTING',
+      closed: [],
       rules: [
         ...(needs.floating ? [rule([], jump(FIP_SNAT))] : []),
         ...(needs.outgoing ? [rule([], jump(NAT_OUTGOING))] : []),

@@ -51,7 +51,8 @@ export function rawPrerouting(
       rule([], jump('cali-from-host-endpoint')),
       rule([marked(marks.accept)], ACCEPT, 'untracked policy accepted the packet'),
     );
-  return { name: 'cali-PREROUTING', rules };
+  const closed = config.interfacePrefixes.map((prefix) => rule([from(`${prefix}+`)], DROP));
+  return { name: 'cali-PREROUTING', rules, closed };
 }
 
 /** Sources that an endpoint may use although they are not routed to it; everything else that comes here is dropped. */
@@ -69,6 +70,7 @@ export function rpfSkipChain(workloads: Iterable<ResolvedWorkload>, family: Fami
 
 export const rawOutput = (config: RenderConfig): Chain => ({
   name: 'cali-OUTPUT',
+  closed: [],
   rules: [
     rule([], clearMark(verdictBits(config.marks))),
     rule([], jump('cali-to-host-endpoint')),

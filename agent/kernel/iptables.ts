@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+import { type Family, OperationalError } from '#core';
+import type { Table } from '#policy';
+import { restoreText } from './iptables-restore.ts';
+import { parseSave } from './iptables-save.ts';
+import type { Command, CommandResult, Runner } from './runner.ts';
+import type { RuleBackend } from './types.ts';
+
+export interface IptablesOptions {
+  readonly runner: Runner;
+  readonly variant: 'nft' | 'legacy';
+  /** Words before each command, such as `ip netns exec NAME`. */
+  readonly prefix?: readonly string[];
+  /** Program names by role, for tests that put something else in their place. */
+  readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
+}
+
+/** Seconds to wait for the xtables lock, and the time after which a command is killed. */
+const LOCK_WAIT = 10;
+const WRITE_TIMEOUT = 30_000;
+const READ_TIMEOUT = 30_000;
+
+const programName = (family: Family, variant: string, role: string): string =>
+  `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}-${role}`;
+
+/** iptables of one variant, both families. One write is one `COMMIT`, and so one change for the kernel. */
+export function createIptables(options: IptablesOptions): RuleBackend {
+  const { runner, variant, prefix = [], programs = {} } = options;
+  const program = (family: Family, role: 'restore' | 'save') =>
+    programs[role]?.(family) ?? programName(family, variant, role);
+  const run = (argv: readonly string[], rest: Omit<Command, 'argv'>) =>
+    runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
+
+  return {
+    name: variant,
+    async read(family, table) {
+      const name = program(family, 'save');
+      const result = await run([name, '-t', table], { timeout: READ_TIMEOUT });
+      demand(result, name);
+      return parseSave(result.stdout);
+    },
+    async write(family, table, change) {
+      const { text, rules, after } = restoreText(family, table, change);
+      if (text === '') return { rules, after };
+      const name = program(family, 'restore');
+      // The nft variant has no lock: its transactions are the kernel's.
+      const wait = variant === 'legacy' ? ['--wait', String(LOCK_WAIT)] : [];
+      const result = await run([name, '--noflush', ...wait], { stdin: text, timeout: WRITE_TIMEOUT });
+      demand(result, name, text);
+      return { rules, after };
+    },
+  };
+}
+
+function demand(result: CommandResult, name: string, text?: string): void {
+  if (result.ended === 'timeout') throw new OperationalError('TIMEOUT', `${name} did not end in time and was killed`);
+  if (result.ended === 'output') throw new OperationalError('EXEC', `${name} wrote more than is believable`);
+  if (result.code === 0) return;
+  const message = result.stderr.trim().replace(/\s*\n\s*/g, '; ');
+  const line = /line:? (\d+)/.exec(message);
+  const culprit = line && text ? text.split('\n')[Number(line[1]) - 1] : undefined;
+  const where = culprit && culprit !== 'COMMIT' ? ` at '${culprit.slice(0, 300)}'` : '';
+  throw new OperationalError('EXEC', `${name} failed (${result.code ?? 'killed'}): ${message.slice(0, 500)}${where}`);
+}
+
+/** Whether `setting` says so, or what the machine uses already: the variant that holds rules, kubelet's hint first; else nft. */
+export async function chooseVariant(
+  runner: Runner,
+  setting: 'auto' | 'nft' | 'legacy',
+  prefix: readonly string[] = [],
+): Promise<'nft' | 'legacy'> {
+  if (setting !== 'auto') return setting;
+  // Asking the legacy tool would load its modules; the kernel lists the tables that it has already.
+  if ((await legacyTables()) === '') return 'nft';
+  const count = async (variant: 'nft' | 'legacy') => {
+    const argv = [...prefix, programName(4, variant, 'save')] as unknown as Command['argv'];
+    const { code, stdout } = await runner.run({ argv, timeout: READ_TIMEOUT });
+    if (code !== 0) return { hints: 0, rules: 0 };
+    return {
+      hints: /^:KUBE-(IPTABLES-HINT|KUBELET-CANARY) /m.test(stdout) ? 1 : 0,
+      rules: stdout.match(/^-A /gm)?.length ?? 0,
+    };
+  };
+  const [nft, legacy] = [await count('nft'), await count('legacy')];
+  if (nft.hints !== legacy.hints) return nft.hints > legacy.hints ? 'nft' : 'legacy';
+  return legacy.rules > nft.rules ? 'legacy' : 'nft';
+}
+
+async function legacyTables(): Promise<string> {
+  try {
+    return (await readFile('/proc/net/ip_tables_names', 'utf8')).trim();
+  } catch (error) {
+    // The module is not loaded.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+export const RULE_TABLES: readonly Table[] = ['raw', 'mangle', 'nat', 'filter'];

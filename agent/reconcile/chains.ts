@@ -1,0 +1,114 @@
+import type { Clock, Family, Log, Metrics, Milliseconds } from '#core';
+import { type PolicyChanges, TABLES, type Table } from '#policy';
+import type { Failure, RuleBackend } from '../kernel/types.ts';
+import type { Refusal } from './refused.ts';
+import { TableReconciler } from './table.ts';
+
+export interface ChainReconcilerOptions {
+  readonly backend: RuleBackend;
+  readonly families: readonly Family[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface ChainOutcome {
+  /** Rules written or removed. */
+  readonly written: number;
+  readonly failures: readonly Failure[];
+  /** Something is to be tried again: come back after this time. */
+  readonly again?: Milliseconds;
+}
+
+/** A refused rule, with where it stands; `tsnetctl node status` shows these. */
+export type Quarantined = Refusal & { readonly family: Family; readonly table: Table };
+
+/**
+ * Makes the kernel's chains and hooks exactly the desired ones, table by table; each table is one atomic change. A rule that the
+ * kernel refuses closes its owner and nothing else; a table that cannot be written at all is tried again with back-off.
+ */
+export class ChainReconciler {
+  readonly #tables: { readonly family: Family; readonly table: Table; readonly reconciler: TableReconciler }[];
+  readonly #counters;
+
+  constructor(options: ChainReconcilerOptions) {
+    this.#tables = options.families.flatMap((family) =>
+      TABLES.map((table) => ({ family, table, reconciler: new TableReconciler({ ...options, family, table }) })),
+    );
+    this.#counters = declareMetrics(options.metrics, this.#tables);
+  }
+
+  /** What policy says has changed. */
+  update(changes: Pick<PolicyChanges, 'chains' | 'hooks'>): void {
+    for (const { family, table, name, chain } of changes.chains) this.#of(family, table)?.setChain(name, chain);
+    if (changes.hooks)
+      for (const { family, reconciler } of this.#tables) reconciler.setHooks(changes.hooks[family] ?? []);
+  }
+
+  /** Kernel state is not trusted any more; the next apply reads it and writes what differs. */
+  resync(): void {
+    for (const { reconciler } of this.#tables) reconciler.distrust();
+  }
+
+  /** Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it. */
+  async check(): Promise<boolean> {
+    let changed = false;
+    for (const { family, table, reconciler } of this.#tables)
+      if (await reconciler.check()) {
+        changed = true;
+        this.#counters.foreign.inc({ ip_version: String(family), table });
+      }
+    return changed;
+  }
+
+  async apply(): Promise<ChainOutcome> {
+    let written = 0;
+    const failures: Failure[] = [];
+    let again: Milliseconds | undefined;
+    for (const { family, table, reconciler } of this.#tables) {
+      const outcome = await reconciler.apply();
+      written += outcome.rules;
+      failures.push(...outcome.failures);
+      if (outcome.again !== undefined) again = Math.min(again ?? outcome.again, outcome.again);
+      this.#counters.written.inc({ ip_version: String(family), table }, outcome.rules);
+      if (outcome.failures.some((f) => f.error !== 'REFUSED'))
+        this.#counters.errors.inc({ ip_version: String(family), table });
+    }
+    return { written, failures, ...(again !== undefined && { again }) };
+  }
+
+  get quarantined(): Quarantined[] {
+    return this.#tables.flatMap(({ family, table, reconciler }) =>
+      reconciler.refusals.map((refusal) => ({ ...refusal, family, table })),
+    );
+  }
+  /** Tables in which somebody else keeps changing our chains. */
+  get fights(): { family: Family; table: Table }[] {
+    return this.#tables.filter(({ reconciler }) => reconciler.fighting).map(({ family, table }) => ({ family, table }));
+  }
+
+  #of(family: Family, table: Table): TableReconciler | undefined {
+    return this.#tables.find((t) => t.family === family && t.table === table)?.reconciler;
+  }
+}
+
+function declareMetrics(
+  metrics: Metrics,
+  tables: readonly { family: Family; table: Table; reconciler: TableReconciler }[],
+) {
+  const labels = ['ip_version', 'table'] as const;
+  const gauge = (name: string, help: string, value: (t: TableReconciler) => number) =>
+    metrics.gauge(name, help, labels, (g) => {
+      for (const { family, table, reconciler } of tables)
+        g.set({ ip_version: String(family), table }, value(reconciler));
+    });
+  gauge('tsnet_chains', 'Chains that policy needs.', (t) => t.chains);
+  gauge('tsnet_rules', 'Rules in those chains.', (t) => t.rules);
+  gauge('tsnet_rules_refused', 'Chains closed because the kernel refuses a rule of them.', (t) => t.refusals.length);
+  gauge('tsnet_rules_fights', '1 while somebody else keeps changing our chains.', (t) => Number(t.fighting));
+  return {
+    written: metrics.counter('tsnet_rules_written_total', 'Rules written or removed.', labels),
+    errors: metrics.counter('tsnet_rules_errors_total', 'Tables that could not be written, by attempt.', labels),
+    foreign: metrics.counter('tsnet_rules_repairs_total', 'Times that a stranger had changed our chains.', labels),
+  };
+}

@@ -1,0 +1,243 @@
+import {
+  Backoff,
+  type Clock,
+  DeltaTracker,
+  type Family,
+  type Log,
+  type Metrics,
+  type Milliseconds,
+  messageOf,
+} from '#core';
+import { type SetChange, type SetType, setName } from '#policy';
+import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
+
+export interface SetReconcilerOptions {
+  readonly backend: SetBackend;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly maxElements: number;
+  /** Sets destroyed per `applyDeletes`: one costs the kernel about 40 ms. */
+  readonly destroysPerPass?: number;
+}
+
+/** A set that is wanted, and what is known of the one in the kernel. */
+interface Tracked {
+  readonly type: SetType;
+  readonly family: Family;
+  owner: string;
+  readonly members: DeltaTracker<string, true>;
+  /** What the kernel has under the name; undefined: nothing. */
+  actual: { readonly type: SetType; readonly maxElements: number } | undefined;
+  /** The kernel's members must be read before they are trusted. */
+  unread: boolean;
+}
+
+export interface SetOutcome {
+  readonly written: number;
+  readonly failures: readonly Failure[];
+  /** Sets still to destroy: come back after this time. */
+  readonly again?: Milliseconds;
+}
+
+const DESTROYS = 5;
+const DESTROY_PAUSE = 100;
+
+/** Makes the kernel's sets exactly the desired ones: made and filled before the chains that use them, destroyed after (I1). */
+export class SetReconciler {
+  readonly #o: SetReconcilerOptions;
+  readonly #desired = new Map<string, Tracked>();
+  /** Sets of ours in the kernel that nobody wants. */
+  readonly #unwanted = new Set<string>();
+  /** Wanted sets that may differ from the kernel's. */
+  readonly #dirty = new Set<string>();
+  readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
+  #readNeeded = true;
+  #maxElements: number;
+  readonly #counters;
+
+  constructor(options: SetReconcilerOptions) {
+    this.#o = options;
+    this.#maxElements = options.maxElements;
+    this.#counters = declareMetrics(options.metrics, this);
+  }
+
+  /** What policy says has changed. */
+  update(changes: readonly SetChange[]): void {
+    for (const { id, type, family, members, owner } of changes) {
+      const name = setName(family, id);
+      if (members === null) {
+        this.#desired.delete(name);
+        this.#failed.delete(name);
+        this.#dirty.delete(name);
+        this.#unwanted.add(name);
+        continue;
+      }
+      const set = this.#track(name, type, family, owner);
+      for (const member of members.removed) set.members.deleteDesired(member);
+      for (const member of members.added) set.members.setDesired(member, true);
+    }
+  }
+  setMaxElements(count: number): void {
+    this.#maxElements = count;
+    for (const name of this.#desired.keys()) this.#dirty.add(name);
+  }
+
+  #track(name: string, type: SetType, family: Family, owner: string): Tracked {
+    this.#dirty.add(name);
+    const known = this.#desired.get(name);
+    if (known?.type === type) {
+      known.owner = owner;
+      return known;
+    }
+    const members = new DeltaTracker<string, true>(() => true);
+    const fresh: Tracked = { type, family, owner, members, actual: undefined, unread: true };
+    this.#desired.set(name, fresh);
+    this.#unwanted.delete(name);
+    return fresh;
+  }
+
+  /** Kernel state is not trusted any more; the next apply reads it again. */
+  resync(): void {
+    this.#readNeeded = true;
+  }
+
+  /** Whether the kernel's sets look as we left them, by name, type and number of members; asks for a resync if not. */
+  async check(): Promise<boolean> {
+    const now = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
+    const right = [...this.#desired].every(([name, set]) => {
+      const state = now.get(name);
+      if (set.unread || !set.actual) return true;
+      return state?.type === set.type && state.entries === set.members.allActual.size;
+    });
+    if (!right) this.resync();
+    return right;
+  }
+
+  /** Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. */
+  async applyUpdates(): Promise<SetOutcome> {
+    if (this.#readNeeded) await this.#read();
+    let written = 0;
+    const failures: Failure[] = [];
+    for (const name of [...this.#dirty]) {
+      const want = this.#desired.get(name);
+      if (!want) continue;
+      const failed = this.#failed.get(name);
+      if (failed && failed.due > this.#o.clock.now()) {
+        failures.push(failed.failure);
+        continue;
+      }
+      // A change that arrives while this one is written makes it dirty again.
+      this.#dirty.delete(name);
+      try {
+        written += await this.#write(name, want);
+        this.#failed.delete(name);
+      } catch (error) {
+        this.#dirty.add(name);
+        failures.push(this.#fail(name, want.owner, error));
+      }
+    }
+    this.#counters.written.inc(written);
+    const due = [...this.#failed.values()].map((f) => f.due - this.#o.clock.now());
+    return { written, failures, ...(due.length > 0 && { again: Math.max(0, Math.min(...due)) }) };
+  }
+
+  /** Destroys what nobody wants, a few at a time. */
+  async applyDeletes(): Promise<SetOutcome> {
+    if (this.#readNeeded) await this.#read();
+    const failures: Failure[] = [];
+    const now = [...this.#unwanted].slice(0, this.#o.destroysPerPass ?? DESTROYS);
+    for (const name of now)
+      try {
+        await this.#o.backend.destroy(name);
+        this.#unwanted.delete(name);
+      } catch (error) {
+        failures.push({ key: name, error: 'SET', detail: messageOf(error) });
+        // It may be gone already.
+        this.#readNeeded = true;
+      }
+    const left = this.#unwanted.size > 0 && failures.length === 0;
+    return { written: now.length - failures.length, failures, ...(left && { again: DESTROY_PAUSE }) };
+  }
+
+  get size(): number {
+    return this.#desired.size;
+  }
+  get members(): number {
+    let count = 0;
+    for (const set of this.#desired.values()) count += set.members.allDesired.size;
+    return count;
+  }
+  /** Sets that the kernel does not have as they should be, with the reason. */
+  get problems(): readonly Failure[] {
+    return [...this.#failed.values()].map((f) => f.failure);
+  }
+
+  async #read(): Promise<void> {
+    const states = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
+    this.#unwanted.clear();
+    for (const name of states.keys()) if (!this.#desired.has(name)) this.#unwanted.add(name);
+    for (const [name, set] of this.#desired) {
+      await this.#readSet(name, set, states.get(name));
+      this.#dirty.add(name);
+    }
+    this.#readNeeded = false;
+  }
+
+  async #readSet(name: string, set: Tracked, state: SetState | undefined): Promise<void> {
+    const members = state?.type === set.type ? await this.#o.backend.members(name) : new Set<string>();
+    set.members.replaceActual(new Map([...members].map((m) => [m, true])));
+    set.actual = state;
+    set.unread = false;
+  }
+
+  /** Resolves with the number of members written. */
+  async #write(name: string, set: Tracked): Promise<number> {
+    const { members, type, family, owner } = set;
+    const count = members.allDesired.size;
+    if (count > this.#maxElements)
+      throw new RangeError(`${owner} stands for ${count} members; maxIpsetSize is ${this.#maxElements}`);
+    if (set.unread)
+      await this.#readSet(
+        name,
+        set,
+        (await this.#o.backend.list()).find((s) => s.name === name),
+      );
+    if (set.actual?.type !== type || set.actual.maxElements !== this.#maxElements) {
+      const all = new Map(members.allDesired);
+      const maxElements = this.#maxElements;
+      await this.#o.backend.create(name, type, family, new Set(all.keys()), maxElements);
+      members.replaceActual(all);
+      set.actual = { type, maxElements };
+      return count + 1;
+    }
+    if (members.inSync) return 0;
+    const added = new Set([...members.pendingUpdates()].map((u) => u.key));
+    const removed = new Set([...members.pendingDeletes()].map((d) => d.key));
+    await this.#o.backend.change(name, added, removed);
+    for (const member of added) members.setActual(member, true);
+    for (const member of removed) members.markDeleted(member);
+    return added.size + removed.size;
+  }
+
+  #fail(name: string, owner: string, error: unknown): Failure {
+    const failure: Failure = { key: name, error: 'SET', detail: `${owner}: ${messageOf(error)}` };
+    const backoff = this.#failed.get(name)?.backoff ?? new Backoff(1_000, 60_000);
+    this.#failed.set(name, { backoff, due: this.#o.clock.now() + backoff.next(), failure });
+    // Half of a change may have been done.
+    const set = this.#desired.get(name);
+    if (set) set.unread = true;
+    this.#counters.errors.inc();
+    this.#o.log.error({ set: name, owner, error: messageOf(error) }, 'a set could not be written');
+    return failure;
+  }
+}
+
+function declareMetrics(metrics: Metrics, sets: SetReconciler) {
+  metrics.gauge('tsnet_sets', 'Address and port sets that policy needs.', [], (gauge) => gauge.set(sets.size));
+  metrics.gauge('tsnet_set_members', 'Members of those sets.', [], (gauge) => gauge.set(sets.members));
+  return {
+    written: metrics.counter('tsnet_set_members_written_total', 'Members added, removed or loaded.'),
+    errors: metrics.counter('tsnet_set_errors_total', 'Sets that the kernel refused, by attempt.'),
+  };
+}

@@ -1,0 +1,270 @@
+import { Backoff, type Clock, type Family, hasCode, type Log, type Milliseconds, messageOf } from '#core';
+import { type Chain, type Hook, printChain, type Table } from '#policy';
+import type { Failure, RuleBackend, TableState } from '../kernel/types.ts';
+import { closedForm, findRefused, type Refusal } from './refused.ts';
+
+/** A chain that the kernel refused stays closed until it changes, or until this time has passed and it is tried again. */
+const QUARANTINE_FIRST = 30_000;
+const QUARANTINE_MOST = 600_000;
+const RETRY_FIRST = 200;
+const RETRY_MOST = 30_000;
+/** A stranger who undoes our rules this often within the window is not a reload but a fight. */
+const FIGHT_COUNT = 5;
+const FIGHT_WINDOW = 60_000;
+
+interface Quarantine {
+  readonly refusal: Refusal;
+  due: Milliseconds;
+}
+
+export interface TableOptions {
+  readonly backend: RuleBackend;
+  readonly family: Family;
+  readonly table: Table;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface TableOutcome {
+  readonly rules: number;
+  readonly failures: readonly Failure[];
+  readonly again?: Milliseconds;
+}
+
+/** One table of one family: desired chains and hooks against what the kernel holds. */
+export class TableReconciler {
+  readonly #o: TableOptions;
+  readonly #desired = new Map<string, Chain>();
+  #hooks: readonly Hook[] = [];
+  #actual: TableState | undefined;
+  readonly #dirty = new Set<string>();
+  #hooksDirty = true;
+  readonly #quarantine = new Map<string, Quarantine>();
+  /** Waiting times of chains that are being tried again. */
+  readonly #patience = new Map<string, Backoff>();
+  #retry: { backoff: Backoff; due: Milliseconds; failure: Failure } | undefined;
+  #foreign: Milliseconds[] = [];
+  #fighting = false;
+
+  constructor(options: TableOptions) {
+    this.#o = options;
+  }
+
+  setChain(name: string, chain: Chain | null): void {
+    if (chain === null) this.#desired.delete(name);
+    else this.#desired.set(name, chain);
+    this.#quarantine.delete(name);
+    this.#patience.delete(name);
+    this.#dirty.add(name);
+    this.#retry = undefined;
+  }
+  setHooks(hooks: readonly Hook[]): void {
+    this.#hooks = hooks.filter((h) => h.table === this.#o.table);
+    this.#hooksDirty = true;
+  }
+  /** The kernel is read again at the next apply. */
+  distrust(): void {
+    this.#actual = undefined;
+  }
+  get chains(): number {
+    return this.#desired.size;
+  }
+  get rules(): number {
+    let count = 0;
+    for (const chain of this.#desired.values()) count += chain.rules.length;
+    return count;
+  }
+  get refusals(): readonly Refusal[] {
+    return [...this.#quarantine.values()].map((q) => q.refusal);
+  }
+  /** Somebody else keeps undoing our rules here. */
+  get fighting(): boolean {
+    return this.#fighting;
+  }
+
+  /** Reads the table; says whether a stranger has changed what is ours. */
+  async check(): Promise<boolean> {
+    const { backend, family, table, clock, log } = this.#o;
+    const before = this.#actual;
+    const now = await backend.read(family, table);
+    // Something was written meanwhile: what was read may be older.
+    if (before !== this.#actual) return false;
+    const changed = before ? differences(before, now) : [];
+    this.#adopt(now);
+    if (changed.length === 0) return false;
+    const time = clock.now();
+    this.#foreign = [...this.#foreign.filter((t) => time - t < FIGHT_WINDOW), time];
+    this.#fighting = this.#foreign.length >= FIGHT_COUNT;
+    const where = { family, table, chains: changed.slice(0, 10) };
+    if (this.#fighting) log.error(where, 'somebody keeps changing our chains; they are repaired each time');
+    else log.warn(where, 'somebody changed our chains; they are repaired');
+    return true;
+  }
+
+  #adopt(state: TableState): void {
+    this.#actual = state;
+    for (const name of this.#desired.keys()) this.#dirty.add(name);
+    for (const name of state.chains.keys()) if (!this.#desired.has(name)) this.#dirty.add(name);
+    this.#hooksDirty = true;
+  }
+
+  async apply(): Promise<TableOutcome> {
+    const { clock } = this.#o;
+    if (this.#retry && this.#retry.due > clock.now())
+      return { rules: 0, failures: [this.#retry.failure], again: this.#retry.due - clock.now() };
+    try {
+      const rules = await this.#write();
+      this.#retry = undefined;
+      return { rules, failures: this.#refusedFailures(), ...this.#nextTrial() };
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): TableOutcome {
+    const { family, table, clock, log } = this.#o;
+    const key = `${family === 4 ? 'ipv4' : 'ipv6'} ${table}`;
+    const failure = { key, error: hasCode(error, 'TIMEOUT') ? 'TIMEOUT' : 'EXEC', detail: messageOf(error) };
+    const backoff = this.#retry?.backoff ?? new Backoff(RETRY_FIRST, RETRY_MOST);
+    const wait = backoff.next();
+    this.#retry = { backoff, due: clock.now() + wait, failure };
+    this.#actual = undefined;
+    log.error({ family, table, error: messageOf(error) }, 'a table could not be written; it is tried again');
+    return { rules: 0, failures: [failure, ...this.#refusedFailures()], again: wait };
+  }
+
+  #refusedFailures(): Failure[] {
+    return this.refusals.map((r) => ({ key: r.owner, error: 'REFUSED', detail: `${r.chain}: ${r.rule}: ${r.error}` }));
+  }
+  #nextTrial(): { again?: Milliseconds } {
+    const due = [...this.#quarantine.values()].map((q) => q.due - this.#o.clock.now());
+    return due.length > 0 ? { again: Math.max(0, Math.min(...due)) } : {};
+  }
+
+  async #write(): Promise<number> {
+    const { backend, family, table } = this.#o;
+    const fresh = this.#actual === undefined;
+    if (fresh) this.#adopt(await backend.read(family, table));
+    this.#releaseDue();
+    const change = this.#change();
+    if (!change) return 0;
+    const { update, remove, hooks } = change;
+    try {
+      return await this.#commit(update, remove, hooks);
+    } catch (error) {
+      if (hasCode(error, 'TIMEOUT')) throw error;
+      // The table may have been changed under our hands: then the same write on what is there now is right.
+      const base = await backend.read(family, table);
+      const stale = differences(this.#actual!, base).length > 0;
+      this.#adopt(base);
+      if (stale) return this.#write();
+      await this.#quarantineRefused(update, error);
+      const again = this.#change();
+      return again ? this.#commit(again.update, again.remove, again.hooks) : 0;
+    }
+  }
+
+  async #commit(
+    update: readonly Chain[],
+    remove: readonly string[],
+    hooks: readonly Hook[] | undefined,
+  ): Promise<number> {
+    const { backend, family, table } = this.#o;
+    const dirty = new Set(this.#dirty);
+    const wanted = this.#hooks;
+    this.#dirty.clear();
+    this.#hooksDirty = false;
+    try {
+      const change = { update, remove, ...(hooks && { hooks }), base: this.#actual! };
+      const { rules, after } = await backend.write(family, table, change);
+      this.#actual = after;
+      return rules;
+    } catch (error) {
+      for (const name of dirty) this.#dirty.add(name);
+      this.#hooksDirty ||= hooks !== undefined || wanted !== this.#hooks;
+      throw error;
+    }
+  }
+
+  /** What differs now; undefined: nothing. */
+  #change(): { update: Chain[]; remove: string[]; hooks: readonly Hook[] | undefined } | undefined {
+    const actual = this.#actual!;
+    const update: Chain[] = [];
+    const remove: string[] = [];
+    for (const name of this.#dirty) {
+      const want = this.#standing(name);
+      if (!want) {
+        if (actual.chains.has(name)) remove.push(name);
+      } else if (this.#differs(want, actual.chains.get(name))) update.push(want);
+    }
+    if (update.length === 0 && remove.length === 0 && !this.#hooksDirty) {
+      this.#dirty.clear();
+      return undefined;
+    }
+    return { update, remove, hooks: this.#hooksDirty ? this.#hooks : undefined };
+  }
+
+  /** The chain as it should stand now: as wanted, or closed. */
+  #standing(name: string): Chain | undefined {
+    const wanted = this.#desired.get(name);
+    return wanted && this.#quarantine.has(name) ? closedForm(wanted) : wanted;
+  }
+
+  #differs(chain: Chain, have: readonly (string | null)[] | undefined): boolean {
+    if (!have || have.length !== chain.rules.length) return true;
+    try {
+      return printChain(chain, this.#o.family).some((rule, i) => rule.hash !== have[i]);
+    } catch {
+      // It cannot be printed: the write will say so, by name.
+      return true;
+    }
+  }
+
+  async #quarantineRefused(update: readonly Chain[], error: unknown): Promise<void> {
+    const { backend, family, table, clock, log } = this.#o;
+    const found = await findRefused(backend, family, table, this.#actual!, update);
+    if (!found) throw error;
+    this.#adopt(found.base);
+    // Every chain alone is fine: the write failed for another reason, and is tried again.
+    if (found.refused.size === 0) throw error;
+    for (const [chain, refusal] of found.refused) {
+      const patience = this.#patience.get(chain.name) ?? new Backoff(QUARANTINE_FIRST, QUARANTINE_MOST);
+      this.#patience.set(chain.name, patience);
+      this.#quarantine.set(chain.name, { refusal, due: clock.now() + patience.next() });
+      log.error(
+        { family, table, ...refusal },
+        'the kernel refuses a rule; its owner is closed, everything else goes on',
+      );
+    }
+  }
+
+  /** Chains whose time has come are wanted as they are again; if they are still refused, the write finds them again. */
+  #releaseDue(): void {
+    for (const [name, quarantine] of this.#quarantine)
+      if (quarantine.due <= this.#o.clock.now()) {
+        this.#quarantine.delete(name);
+        this.#dirty.add(name);
+      }
+  }
+}
+
+/** Names of chains of ours, and of kernel chains that hold our hooks, which are not the same in both. */
+export function differences(a: TableState, b: TableState): string[] {
+  const out: string[] = [];
+  for (const name of new Set([...a.chains.keys(), ...b.chains.keys()])) {
+    const [x, y] = [a.chains.get(name), b.chains.get(name)];
+    if (!x || !y || x.length !== y.length || x.some((hash, i) => hash !== y[i])) out.push(name);
+  }
+  for (const name of new Set([...a.hooks.keys(), ...b.hooks.keys()]))
+    if (JSON.stringify(places(a, name)) !== JSON.stringify(places(b, name))) out.push(name);
+  return out;
+}
+
+/** Where our rules stand, counted from the nearer end, so that a stranger's rule between them is no difference. */
+function places(state: TableState, chain: string): unknown {
+  const length = state.lengths.get(chain) ?? 0;
+  return (state.hooks.get(chain) ?? []).map(({ position, hash }, i) => [
+    hash,
+    position === i + 1 ? position : position - length,
+  ]);
+}
