@@ -149,7 +149,8 @@ export class LabelIndex<E, D> {
     lookUnder(item.pairs);
     for (const parent of item.parents) lookUnder(parent.pairs);
     look(this.#anywhere);
-    return found;
+    // A copy has no room to spare; there may be hundreds of thousands of these.
+    return found.slice();
   }
 
   #unmatch(item: Item<E, D>, entry: Entry<E, D>): void {
@@ -214,8 +215,8 @@ export class LabelIndex<E, D> {
 
   #relabel(carrier: Carrier<E, D>, labels: readonly string[]): void {
     const before = carrier.pairs;
-    const pairs: Pair<E, D>[] = [];
-    for (let i = 0; i < labels.length; i += 2) pairs.push(this.#table.pair(labels[i], labels[i + 1]));
+    const pairs = new Array<Pair<E, D>>(labels.length / 2);
+    for (let i = 0; i < pairs.length; i++) pairs[i] = this.#table.pair(labels[2 * i], labels[2 * i + 1]);
     carrier.pairs = pairs;
     // The new ones first: a pair that both have must not be forgotten in between.
     const fresh = pairs.filter((pair) => !before.includes(pair));

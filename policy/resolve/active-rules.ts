@@ -44,16 +44,14 @@ export class ActiveRules<V> {
   }
 
   use(key: string): void {
-    const slot = this.#slots.get(key);
-    if (slot) slot.users++;
-    else this.#slots.set(key, { users: 1, value: undefined, sets: [], told: undefined });
-    this.#dirty.add(key);
+    const slot = this.#slots.get(key) ?? { users: 0, value: undefined, sets: [], told: undefined };
+    this.#slots.set(key, slot);
+    if (slot.users++ === 0) this.#dirty.add(key);
   }
 
   unuse(key: string): void {
     const slot = this.#slots.get(key);
-    if (slot) slot.users--;
-    this.#dirty.add(key);
+    if (slot && --slot.users === 0) this.#dirty.add(key);
   }
 
   /** What is stored under the key has changed. */

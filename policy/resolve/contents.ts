@@ -86,14 +86,8 @@ export function canonicalNet(text: string): string | null {
 }
 
 /** Entries that are no net are skipped, as Calico's agent does. */
-function canonicalNets(texts: readonly string[] | undefined): string[] {
-  const nets: string[] = [];
-  for (const text of texts ?? []) {
-    const net = canonicalNet(text);
-    if (net !== null) nets.push(net);
-  }
-  return nets;
-}
+const canonicalNets = (texts: readonly string[] | undefined): string[] =>
+  (texts ?? []).map(canonicalNet).filter((net) => net !== null);
 
 function namedPorts(
   ports: readonly { name?: string; protocol: string; port: number }[] | undefined,

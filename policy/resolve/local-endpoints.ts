@@ -1,10 +1,11 @@
 import type { HostEndpoint, WorkloadEndpoint } from '#datastore';
 import { type Entry, Item } from '../labels/item.ts';
 import { LabelIndex, type MatchListener } from '../labels/label-index.ts';
-import type { PolicyId, ResolvedEndpoint } from '../resolved.ts';
+import type { PolicyId, ResolvedEndpoint, TierPolicies } from '../resolved.ts';
 import type { ActiveRules } from './active-rules.ts';
 import type { Contents } from './contents.ts';
-import { listPolicies, policiesIn, type Tiers } from './order.ts';
+import { ListCache } from './list-cache.ts';
+import { type PolicyLists, sameTiers, type Tiers } from './order.ts';
 import type { Policy } from './policies.ts';
 
 type Resource = WorkloadEndpoint | HostEndpoint;
@@ -20,8 +21,8 @@ interface Local {
   policies: ReadonlySet<PolicyId>;
   profiles: readonly string[];
   resolved: ResolvedEndpoint | undefined;
-  /** As JSON, to tell only real changes. */
-  told: string | undefined;
+  /** What was told last: only real changes are told again. */
+  told: ResolvedEndpoint | undefined;
 }
 
 /**
@@ -99,11 +100,12 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
 
   settle(limit: number): boolean {
     this.#index.settle();
+    const cache = new ListCache<Local>();
     let left = limit;
     for (const local of this.#dirty) {
       if (left-- <= 0) return false;
       this.#dirty.delete(local);
-      this.#resolve(local);
+      this.#resolve(local, cache);
     }
     return true;
   }
@@ -111,9 +113,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   drain(): Map<string, ResolvedEndpoint | null> {
     const changes = new Map<string, ResolvedEndpoint | null>();
     for (const local of this.#untold) {
-      const text = local.resolved && JSON.stringify(local.resolved);
-      if (text !== local.told) changes.set(local.key, local.resolved ?? null);
-      local.told = text;
+      if (!sameEndpoint(local.told, local.resolved)) changes.set(local.key, local.resolved ?? null);
+      local.told = local.resolved;
       // Only now: until it is told that it is gone, one with the same id takes its place.
       if (!local.resource) this.#locals.delete(local.key);
     }
@@ -131,30 +132,38 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
     // The data of a local item is the local itself; what changed in it has been marked.
   }
 
-  #resolve(local: Local): void {
-    const { policies, profiles } = local;
-    local.resolved = local.resource && this.#listsOf(local, local.resource);
-    local.policies = local.resolved ? policiesOf(local.resolved) : new Set();
-    local.profiles = local.resolved?.profiles ?? [];
-    for (const id of local.policies) if (!policies.has(id)) this.#policies.use(id);
-    for (const id of policies) if (!local.policies.has(id)) this.#policies.unuse(id);
+  #resolve(local: Local, cache: ListCache<Local>): void {
+    const { id, resource, policies, profiles } = local;
+    const shared = cache.get(local.item.matches, this.#tiers);
+    local.resolved = resource && resolved(id, resource, shared.lists);
+    const used = resource?.kind === 'HostEndpoint' ? shared.hostIds : shared.workloadIds;
+    local.policies = resource ? used : NO_POLICIES;
+    local.profiles = resource?.spec.profiles ?? [];
+    for (const policy of local.policies) if (!policies.has(policy)) this.#policies.use(policy);
+    for (const policy of policies) if (!local.policies.has(policy)) this.#policies.unuse(policy);
     for (const name of local.profiles) this.#profiles.use(name);
     for (const name of profiles) this.#profiles.unuse(name);
     this.#untold.add(local);
   }
-
-  #listsOf({ id, item }: Local, endpoint: Resource): ResolvedEndpoint {
-    const lists = listPolicies(
-      item.matches.map((entry) => entry.key.place),
-      this.#tiers,
-    );
-    const profiles = endpoint.spec.profiles ?? [];
-    if (endpoint.kind === 'WorkloadEndpoint') return { kind: 'workload', id, endpoint, tiers: lists.normal, profiles };
-    return { kind: 'host', id, endpoint, ...lists, profiles };
-  }
 }
 
-const policiesOf = (endpoint: ResolvedEndpoint): Set<PolicyId> =>
+const NO_POLICIES: ReadonlySet<PolicyId> = new Set();
+
+function resolved(id: string, endpoint: Resource, lists: PolicyLists): ResolvedEndpoint {
+  const profiles = endpoint.spec.profiles ?? [];
+  if (endpoint.kind === 'WorkloadEndpoint') return { kind: 'workload', id, endpoint, tiers: lists.normal, profiles };
+  return { kind: 'host', id, endpoint, ...lists, profiles };
+}
+
+function sameEndpoint(a: ResolvedEndpoint | undefined, b: ResolvedEndpoint | undefined): boolean {
+  if (a === b) return true;
+  if (!a || !b) return false;
+  if (a.endpoint !== b.endpoint && JSON.stringify(a.endpoint) !== JSON.stringify(b.endpoint)) return false;
+  const [before, after] = [listsOf(a), listsOf(b)];
+  return before.length === after.length && before.every((list, i) => sameTiers(list, after[i]));
+}
+
+const listsOf = (endpoint: ResolvedEndpoint): (readonly TierPolicies[])[] =>
   endpoint.kind === 'workload'
-    ? policiesIn([endpoint.tiers])
-    : policiesIn([endpoint.normal, endpoint.forward, endpoint.preDnat, endpoint.untracked]);
+    ? [endpoint.tiers]
+    : [endpoint.normal, endpoint.forward, endpoint.preDnat, endpoint.untracked];

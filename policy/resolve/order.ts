@@ -51,13 +51,20 @@ export function listPolicies(matching: readonly PolicyPlace[], tiers: Tiers): Po
   };
 }
 
-/** Every policy named in the lists, once. */
-export function policiesIn(lists: readonly (readonly TierPolicies[])[]): Set<PolicyId> {
-  const ids = new Set<PolicyId>();
-  for (const list of lists)
-    for (const { ingress, egress } of list) for (const id of [...ingress, ...egress]) ids.add(id);
-  return ids;
-}
+/** Whether two lists say the same. */
+export const sameTiers = (a: readonly TierPolicies[], b: readonly TierPolicies[]): boolean =>
+  a === b ||
+  (a.length === b.length &&
+    a.every(
+      (tier, i) =>
+        tier.tier === b[i].tier &&
+        tier.defaultAction === b[i].defaultAction &&
+        sameIds(tier.ingress, b[i].ingress) &&
+        sameIds(tier.egress, b[i].egress),
+    ));
+
+const sameIds = (a: readonly PolicyId[], b: readonly PolicyId[]): boolean =>
+  a === b || (a.length === b.length && a.every((id, i) => id === b[i]));
 
 /** Existing tiers by order, then those that are only named by policies; ties by name. */
 function compareTiers(a: string, b: string, tiers: Tiers): number {

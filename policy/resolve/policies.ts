@@ -8,6 +8,8 @@ import type { PolicyPlace } from './order.ts';
 export interface Policy {
   readonly place: PolicyPlace;
   readonly selector: Selector;
+  /** Of the id: the same policy has the same, whatever is in it. */
+  readonly hash: number;
   readonly namespace: string;
   readonly ingress: readonly Rule[];
   readonly egress: readonly Rule[];
@@ -36,6 +38,7 @@ export function readPolicy(id: string, resource: NetworkPolicy | GlobalNetworkPo
   return ok({
     place,
     selector: selector.value,
+    hash: hashOf(place.id),
     namespace,
     ingress: types.ingress ? (spec.ingress ?? []) : [],
     egress: types.egress ? (spec.egress ?? []) : [],
@@ -53,4 +56,11 @@ function effectiveTypes(spec: { types?: string[]; ingress?: Rule[]; egress?: Rul
     return { ingress: spec.types.includes('Ingress'), egress: spec.types.includes('Egress') };
   const egress = (spec.egress ?? []).length > 0;
   return { ingress: !egress || (spec.ingress ?? []).length > 0, egress };
+}
+
+/** FNV-1a, 32 bits. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash;
 }
