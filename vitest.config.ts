@@ -26,7 +26,7 @@ export default defineConfig({
       // Kernel and etcd on this machine, in namespaces of their own.
       project('kernel', ['test/kernel/**/*.test.ts'], real),
       project('interop', ['test/interop/**/*.test.ts'], real),
-      project('e2e', ['test/e2e/**/*.test.ts'], real),
+      project('e2e', ['test/e2e/**/*.test.ts'], { ...real, globalSetup: 'test/e2e/build.ts' }),
     ],
   },
 });

@@ -73,13 +73,9 @@ export class Daemon {
   }
   /** The end of its log, for an error message. */
   tail(count = 15): string[] {
-    const text = readFileSync(this.#state.log(this.record.name), 'utf8');
-    return lines(text)
+    return lines(this.#state.logText(this.record.name))
       .slice(-count)
       .map((line) => `  ${this.record.name}: ${line.slice(0, 500)}`);
-  }
-  logText(): string {
-    return readFileSync(this.#state.log(this.record.name), 'utf8');
   }
   /** A condition that this process brings about: its death ends the waiting at once, its log is the evidence. */
   waitFor(what: string, check: () => true | string | Promise<true | string>, timeout = 30_000): Promise<void> {

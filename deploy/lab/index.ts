@@ -26,6 +26,8 @@ export * from './probe-client.ts';
 export * from './program.ts';
 export * from './reach.ts';
 export * from './run.ts';
+export * from './state.ts';
 export * from './steps.ts';
 export * from './tor.ts';
 export * from './wait.ts';
+export * from './workload.ts';

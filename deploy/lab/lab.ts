@@ -45,7 +45,8 @@ export class Lab {
     this.state = new LabState(this.plan.name);
     this.etcd = new Etcd(this.state, this.plan.etcd);
     this.tor = new Tor(this.state, this.plan);
-    this.nodes = this.plan.nodes.map((node) => new LabNode(this.state, node, this.etcd.endpoint, this.plan.agentArgs));
+    const endpoint = this.plan.agentsUseEtcd ? this.etcd.endpoint : '';
+    this.nodes = this.plan.nodes.map((node) => new LabNode(this.state, node, endpoint, this.plan.agentArgs));
   }
   /** The lab of that name, which another process made. */
   static attach(name: string): Lab {
@@ -151,9 +152,6 @@ export class Lab {
   /** Brings everything up, step by step. What a failure leaves behind is removed by `down`. */
   async up(options: LabOptions, steps: Steps): Promise<void> {
     const { plan, state } = this;
-    if (!existsSync(PROBE)) throw new LabError(`${PROBE} is missing: npm run build`);
-    if (state.exists || (await listNetns(netnsPrefix(plan.name))).length > 0)
-      throw new LabError(`a lab ${plan.name} is there already: npm run lab -- down`);
     state.create(options);
     await steps.step('namespaces and the fabric between them', () => this.#createMachines());
     await steps.step(`etcd at ${plan.etcd.addresses[0]}`, () => this.etcd.start());
@@ -215,6 +213,9 @@ export class Lab {
 /** Brings a lab up; when a step fails, everything is taken away again unless `keep`. */
 export async function createLab(options: LabOptions = {}, steps: Steps = silentSteps): Promise<Lab> {
   const lab = new Lab(options);
+  if (!existsSync(PROBE)) throw new LabError(`${PROBE} is missing: npm run build`);
+  if (lab.state.exists || (await listNetns(netnsPrefix(lab.plan.name))).length > 0)
+    throw new LabError(`a lab ${lab.plan.name} is there already: npm run lab -- down`);
   try {
     await lab.up(options, steps);
     return lab;

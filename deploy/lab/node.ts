@@ -45,6 +45,11 @@ export class LabNode {
     return this.#state.path(this.name);
   }
 
+  /** All that its agents have said, those before the last included. */
+  logText(): string {
+    return this.#state.logText(this.name);
+  }
+
   /** Starts the agent without waiting for anything. */
   async start(moreArguments: readonly string[] = []): Promise<Daemon> {
     mkdirSync(this.runDirectory, { recursive: true });

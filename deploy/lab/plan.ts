@@ -10,6 +10,8 @@ export interface LabOptions {
   readonly tor?: Partial<TorOptions>;
   /** Names of nodes without a default route; the others have one by the top-of-rack router. */
   readonly noDefaultRoute?: readonly string[];
+  /** False: the agents are not told of etcd. Default true. */
+  readonly etcd?: boolean;
   /** Further arguments of every agent. */
   readonly agentArgs?: readonly string[];
 }
@@ -49,6 +51,7 @@ export interface LabPlan {
   readonly office: Host;
   readonly nodes: readonly NodePlan[];
   readonly workloads: readonly WorkloadPlan[];
+  readonly agentsUseEtcd: boolean;
   readonly agentArgs: readonly string[];
 }
 
@@ -91,6 +94,7 @@ export function planLab(options: LabOptions = {}): LabPlan {
     office: { name: 'office', netns: netnsName(name, 'office'), addresses: ['10.200.0.10', 'fd00:200::10'] },
     nodes,
     workloads: nodes.flatMap((node) => apps.map((app, at) => planWorkload(name, node, app, at + 1))),
+    agentsUseEtcd: options.etcd ?? true,
     agentArgs: options.agentArgs ?? [],
   };
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LabOptions, WorkloadPlan } from './plan.ts';
 
@@ -43,6 +43,10 @@ export class LabState {
   }
   log(daemon: string): string {
     return join(this.directory, 'log', `${daemon}.log`);
+  }
+  /** Empty when the daemon has never run. */
+  logText(daemon: string): string {
+    return existsSync(this.log(daemon)) ? readFileSync(this.log(daemon), 'utf8') : '';
   }
   saveDaemon(record: DaemonRecord): void {
     this.#write(join('daemons', `${record.name}.json`), record);

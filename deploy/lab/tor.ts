@@ -123,6 +123,7 @@ template bgp node {
   connect delay time 1;
   connect retry time 2;
   error wait time 1, 4;
+  hold time 9;
   graceful restart on;
 }
 ${protocols.join('\n')}

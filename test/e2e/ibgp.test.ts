@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { settledMatrix, waitFor } from '../../deploy/lab/index.ts';
+import { routeOf, useLab } from './use-lab.ts';
+
+/** The router in the cluster's own AS (iBGP), with one session for each address family, as towards a Calico node. */
+
+const lab = useLab('ib', { nodes: 1, tor: { asNumber: 64512, sessions: 'separate' } });
+
+interface Peer {
+  address: string;
+  asNumber: number;
+  state: string;
+  families: string[];
+}
+
+test('both sessions are established, each with its family', async () => {
+  const node = lab().node('node-1');
+  await waitFor('BIRD to have both', async () => {
+    const sessions = await lab().tor.sessions();
+    const up = sessions.filter((s) => s.info === 'Established').map((s) => s.name);
+    return `${up.sort()}` === 'node_1_ipv4,node_1_ipv6' || JSON.stringify(sessions);
+  });
+  const peers = (await node.ctl(['bgp', 'peers'])) as Peer[];
+  expect(
+    peers
+      .map(({ address, asNumber, state }) => ({ address, asNumber, state }))
+      .sort((a, b) => (a.address < b.address ? -1 : 1)),
+  ).toEqual([
+    { address: '10.99.0.1', asNumber: 64512, state: 'Established' },
+    { address: 'fd00:99::1', asNumber: 64512, state: 'Established' },
+  ]);
+});
+
+test('blocks go out with the priority as local preference, and the office comes in', async () => {
+  const [node] = lab().nodes;
+  for (const block of node.plan.blocks) {
+    const text = await lab().tor.birdc(`show route for ${block} all`);
+    expect(text).toContain(block);
+    // Calico's convention: 2^31-1 minus the priority, 1024.
+    expect(text).toMatch(/BGP\.local_pref: 2147482623/);
+  }
+  expect(await routeOf(node, '10.200.0.0/24')).toMatch(/via 10\.99\.0\.1 .*proto 80/);
+  expect(await routeOf(node, 'fd00:200::/64')).toMatch(/via (fd00:99::1|fe80::\S+) .*proto 80/);
+  await settledMatrix(lab());
+});
