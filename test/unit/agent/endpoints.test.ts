@@ -1,0 +1,139 @@
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_ENDPOINT_SETTINGS, gatewayRoute, type Link, LocalEndpoints, RouteTable } from '#agent';
+import { addr, prefix } from '#core';
+import type { UpdateOf, WorkloadEndpoint } from '#datastore';
+
+const link = (name: string, index: number, more: Partial<Link> = {}): Link => ({
+  index,
+  name,
+  adminUp: true,
+  up: true,
+  mac: '',
+  mtu: 1500,
+  linkKind: 'veth',
+  ...more,
+});
+const links = (...all: Link[]): Map<string, Link> => new Map(all.map((l) => [l.name, l]));
+
+function update(
+  id: string,
+  spec: Partial<WorkloadEndpoint['spec']> | null,
+  creationTimestamp = '2026-01-01T00:00:00Z',
+): UpdateOf<'WorkloadEndpoint'> {
+  const value = spec && {
+    apiVersion: 'projectcalico.org/v3' as const,
+    kind: 'WorkloadEndpoint' as const,
+    metadata: { name: id, creationTimestamp },
+    spec: { orchestrator: 'k8s', node: 'n1', endpoint: 'eth0', interfaceName: `cali${id}`, ...spec },
+  };
+  return { kind: 'WorkloadEndpoint', id, value, revision: 1n };
+}
+function world() {
+  const table = new RouteTable();
+  const endpoints = new LocalEndpoints('n1', table);
+  const winner = (to = '10.65.0.1/32') => table.explain(prefix(to))?.winner;
+  return { table, endpoints, winner };
+}
+
+describe('from endpoints to routes', () => {
+  test('each address of a local endpoint becomes a route to its interface', () => {
+    const { endpoints, winner } = world();
+    expect(endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32', 'fd00::1/128'] }))).toBe(true);
+    expect(endpoints.onUpdate(update('b', { node: 'n2', ipNetworks: ['10.65.0.2/32'] }))).toBe(false);
+    expect(winner()?.route).toEqual({
+      to: '10.65.0.1/32',
+      metric: 1024,
+      table: 254,
+      via: { type: 'link', link: 'calia' },
+    });
+    expect(winner('fd00::1/128')?.route.via).toEqual({ type: 'link', link: 'calia' });
+    expect(winner('10.65.0.2/32')).toBeUndefined();
+  });
+  test('an endpoint that changes its address, interface or node leaves nothing behind', () => {
+    const { endpoints, winner, table } = world();
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.3/32'], interfaceName: 'caliz' }));
+    expect([winner(), winner('10.65.0.3/32')?.route.via]).toEqual([undefined, { type: 'link', link: 'caliz' }]);
+    expect([endpoints.onInterface('calia').length, endpoints.onInterface('caliz').length]).toEqual([0, 1]);
+    expect(endpoints.onUpdate(update('a', { node: 'n2', ipNetworks: ['10.65.0.3/32'] }))).toBe(true);
+    expect([table.size, endpoints.all.size]).toEqual([0, 0]);
+    expect(endpoints.onUpdate(update('a', null))).toBe(false);
+  });
+  test('an endpoint without an address does not exist for the dataplane', () => {
+    const { endpoints } = world();
+    expect(endpoints.onUpdate(update('a', { ipNetworks: [] }))).toBe(false);
+    expect(endpoints.all.size).toBe(0);
+  });
+  test('metric and source address follow the settings; --policy-only offers nothing', () => {
+    const { endpoints, winner, table } = world();
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
+    const settings = { ...DEFAULT_ENDPOINT_SETTINGS, metric: { 4: 512, 6: 600 }, source: { 4: addr('10.0.0.1') } };
+    endpoints.configure(settings);
+    expect(winner()?.route).toMatchObject({ metric: 512, source: '10.0.0.1' });
+    endpoints.configure({ ...settings, routes: false });
+    expect(table.size).toBe(0);
+  });
+});
+
+describe('two endpoints with one address', () => {
+  const both = ['10.65.0.1/32'];
+  test('the one created last wins, whatever the order of events', () => {
+    for (const order of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ]) {
+      const { endpoints, winner } = world();
+      for (const id of order)
+        endpoints.onUpdate(update(id, { ipNetworks: both }, id === 'a' ? '2026-01-02T00:00:00Z' : undefined));
+      expect(winner()?.owner).toBe('a');
+      endpoints.onUpdate(update('a', null));
+      expect(winner()?.owner).toBe('b');
+    }
+  });
+  test('of the same second, the smaller id', () => {
+    const { endpoints, winner } = world();
+    endpoints.onUpdate(update('b', { ipNetworks: both }));
+    endpoints.onUpdate(update('a', { ipNetworks: both }));
+    expect(winner()?.owner).toBe('a');
+  });
+  test('but one whose interface exists wins over one whose interface does not', () => {
+    const { endpoints, winner } = world();
+    endpoints.onUpdate(update('a', { ipNetworks: both }, '2026-01-02T00:00:00Z'));
+    endpoints.onUpdate(update('b', { ipNetworks: both }));
+    endpoints.onLinks(links(link('calib', 5)), new Set(['calib']));
+    expect(winner()?.owner).toBe('b');
+    expect(endpoints.stateOf('a', () => true)).toEqual({ state: 'down', reason: 'interface calia does not exist' });
+    endpoints.onLinks(links(link('calib', 5), link('calia', 6)));
+    expect(winner()?.owner).toBe('a');
+    expect(endpoints.stateOf('b', () => true)).toEqual({
+      state: 'failed',
+      reason: 'address 10.65.0.1/32 belongs to a',
+    });
+  });
+});
+
+test('the state of an endpoint tells what keeps packets away', () => {
+  const { endpoints } = world();
+  endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
+  const state = (told: true | string = true) => endpoints.stateOf('a', () => told);
+  expect(state().state).toBe('down');
+  endpoints.onLinks(links(link('calia', 5, { up: false })));
+  expect(state()).toEqual({ state: 'down', reason: 'interface calia is down' });
+  endpoints.onLinks(links(link('calia', 5)));
+  expect(state('ENODEV')).toEqual({ state: 'failed', reason: 'route 10.65.0.1/32: ENODEV' });
+  expect(state()).toEqual({ state: 'programmed' });
+});
+
+describe('the way to the gateway address, which lets proxy ARP answer', () => {
+  const isWorkload = (name: string) => name.startsWith('cali');
+  const through = (...all: Link[]) => {
+    const route = gatewayRoute(links(link('lo', 1, { linkKind: '' }), ...all), isWorkload);
+    return route?.via.type === 'link' ? route.via.link : route;
+  };
+  test('is a physical interface before a virtual one, never a workload or a tunnel, and lo at last', () => {
+    expect(through()).toBe('lo');
+    expect(through(link('cali1', 2), link('vxlan.calico', 3, { linkKind: 'vxlan' }))).toBe('lo');
+    expect(through(link('docker0', 2, { linkKind: 'bridge' }), link('eth1', 4, { linkKind: '' }))).toBe('eth1');
+    expect(through(link('eth0', 2, { linkKind: '', up: false }), link('br0', 3, { linkKind: 'bridge' }))).toBe('br0');
+  });
+});
