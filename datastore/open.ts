@@ -32,6 +32,10 @@ export async function openStore(config: StoreConfig, context: StoreContext): Pro
   switch (config.type) {
     case 'memory':
       return new MemoryStore(context.clock);
+    case 'etcdv3': {
+      const { EtcdStore } = await import('./etcd/store.ts');
+      return new EtcdStore(config, context);
+    }
     default:
       throw new OperationalError('CONFIG', `a datastore of type ${config.type} cannot be opened`);
   }
