@@ -21,6 +21,7 @@ export * from './errors.ts';
 export * from './ip.ts';
 export * from './log.ts';
 export * from './metrics.ts';
+export * from './near.ts';
 export * from './result.ts';
 export * as selectorTree from './selector/ast.ts';
 export * from './selector/predicate.ts';
