@@ -25,7 +25,7 @@ import {
 } from './plan.ts';
 import { ProbeClient } from './probe-client.ts';
 import { PROBE } from './program.ts';
-import { LabState } from './state.ts';
+import { type DaemonRecord, LabState } from './state.ts';
 import { type Steps, silentSteps } from './steps.ts';
 import { Tor } from './tor.ts';
 import { LabError } from './wait.ts';
@@ -199,9 +199,12 @@ export class Lab {
   /** Ends what the lab started and removes its namespaces and its state; also after a crash, also half of a lab. */
   async down(): Promise<void> {
     for (const probe of this.#probes.values()) probe.close();
-    const daemons = this.state.daemons().map((record) => new Daemon(this.state, record));
-    // Agents first, and in order: with their namespaces still there they stop as they do on a machine.
-    await Promise.allSettled(daemons.map((daemon) => daemon.stop('SIGTERM', 5_000)));
+    const stop = (daemons: readonly DaemonRecord[]) =>
+      Promise.allSettled(daemons.map((record) => new Daemon(this.state, record).stop('SIGTERM', 5_000)));
+    // Agents first: with what they depend on still there, they stop as they do on a machine.
+    const agent = ({ name }: DaemonRecord) => this.nodes.some((node) => node.name === name);
+    await stop(this.state.daemons().filter(agent));
+    await stop(this.state.daemons());
     for (const netns of await listNetns(netnsPrefix(this.plan.name))) {
       for (const pid of await pidsIn(netns)) killQuietly(pid);
       await removeNetns(netns);

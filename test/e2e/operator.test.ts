@@ -129,9 +129,20 @@ describe('metrics', () => {
     await prometheus.waitFor('a scrape', async () => `${await query('up')}` === '1' || 'not up');
     const found = JSON.parse((await get(node, 'http://127.0.0.1:9090/api/v1/label/__name__/values')).text)
       .data as string[];
-    const own = found.filter((name) => name.startsWith('tsnet_'));
-    for (const subject of ['route', 'peer', 'endpoint', 'polic', 'rule', 'set', 'error', 'latency', 'loop_lag'])
-      expect([subject, own.some((name) => name.includes(subject))]).toEqual([subject, true]);
+    const wanted = [
+      'tsnet_apply_seconds_bucket',
+      'tsnet_datastore_to_kernel_seconds_bucket',
+      'tsnet_loop_lag_seconds',
+      'tsnet_routes',
+      'tsnet_rules',
+      'tsnet_sets',
+    ];
+    expect(wanted.filter((name) => !found.includes(name))).toEqual([]);
+    for (const subject of ['peer', 'endpoint', 'polic', 'error', 'failure', 'flaps', 'messages', 'prefixes'])
+      expect([subject, found.some((name) => name.startsWith('tsnet_') && name.includes(subject))]).toEqual([
+        subject,
+        true,
+      ]);
     await prometheus.stop();
   });
 });
