@@ -13,4 +13,5 @@
  * What it refuses to do. `wire`, `fsm` and `rib` do no I/O and know no clock. A malformed message is a value, never an
  * exception. Nothing here knows what a workload, a pool or a kernel is: whoever owns the speaker says which prefixes are local.
  */
+export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export * from './types.ts';

@@ -27,3 +27,4 @@ export * as selectorTree from './selector/ast.ts';
 export * from './selector/predicate.ts';
 export * from './selector/selector.ts';
 export * from './trie.ts';
+export { VERSION } from './version.ts';
