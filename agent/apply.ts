@@ -66,6 +66,10 @@ export class Applier {
     });
   }
 
+  /** Whether a pass is running. */
+  get busy(): boolean {
+    return this.#running !== undefined;
+  }
   /** Resolves when no pass is running and none is asked for; retries that wait for their time do not count. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;

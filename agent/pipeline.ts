@@ -25,7 +25,7 @@ import type { AgentConfig } from './settings.ts';
 /** What the pipeline needs of the policy calculation and its renderer. */
 export interface PolicyPart {
   onUpdate(update: Update): void;
-  configure(config: RenderConfig): void;
+  setConfig(config: RenderConfig): void;
   setFacts(facts: ClusterFacts): void;
   setHostInterfaces(interfaces: readonly HostInterface[]): void;
   /** What differs from the flush before. */
@@ -72,6 +72,7 @@ export class Pipeline implements SyncSink {
   readonly #dirty = new Set<Dirty | 'links'>();
   readonly #invalid = new Map<string, InvalidObject>();
   #status: SyncStatus = 'waiting';
+  #revision: bigint | null = null;
   /** `no`: not yet in-sync; `preparing`: in-sync, reading the kernel back; `yes`: turns lead to writes. */
   #live: 'no' | 'preparing' | 'yes' = 'no';
   #problems: readonly FelixProblem[] = [];
@@ -132,7 +133,13 @@ export class Pipeline implements SyncSink {
     return this.#inbox.size;
   }
 
+  /** The newest revision that has been taken in. */
+  get revision(): bigint | null {
+    return this.#revision;
+  }
+
   #take(update: Update): void {
+    if (this.#revision === null || update.revision > this.#revision) this.#revision = update.revision;
     for (const what of this.#o.cluster.onUpdate(update)) this.#dirty.add(what);
     this.#o.policy.onUpdate(update);
     if (update.kind === 'WorkloadEndpoint') this.#o.endpoints.onUpdate(update);
@@ -183,7 +190,7 @@ export class Pipeline implements SyncSink {
     for (const { field, message } of rendered.problems)
       if (!known.has(message)) this.#o.log.warn({ field }, `FelixConfiguration: ${message}; the default is used`);
     this.#problems = rendered.problems;
-    this.#o.policy.configure(rendered.config);
+    this.#o.policy.setConfig(rendered.config);
     this.#o.policy.setFacts(clusterFacts(cluster));
     const bgp = cluster.bgpConfigurations.get('default')?.spec;
     const metric = { 4: bgp?.ipv4NormalRoutePriority ?? 1024, 6: bgp?.ipv6NormalRoutePriority ?? 1024 };

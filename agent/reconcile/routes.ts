@@ -71,6 +71,7 @@ export class RouteReconciler {
   #moved = new Set<Addr>();
   #tail: Promise<unknown> = Promise.resolve();
   #readNeeded = true;
+  #written = 0;
   /** Facts that arrive while a dump runs are newer than the dump, and are put on top of it. */
   #during: Fact[] | null = null;
   #timer: { due: number; cancel: Cancel } | null = null;
@@ -154,6 +155,10 @@ export class RouteReconciler {
     const want = this.#tracker.desired(key);
     const have = this.#tracker.actual(key);
     return want !== undefined && ((have !== undefined && sameRoute(want, have)) || this.problem(key)?.served === true);
+  }
+  /** Route changes sent to the kernel so far. */
+  get written(): number {
+    return this.#written;
   }
   get inSync(): boolean {
     return !this.#readNeeded && this.#tracker.inSync;
@@ -259,6 +264,7 @@ export class RouteReconciler {
     if (chunk.length > 0) await this.#writeChunk(chunk);
   }
   async #writeChunk(chunk: readonly Pending[]): Promise<void> {
+    this.#written += chunk.length;
     this.#counters.writes.inc({ op: chunk[0].op === 'delete' ? 'delete' : 'update' }, chunk.length);
     const failures = await this.#o.netlink.writeRoutes(chunk);
     if (failures.length === 0 && this.#failed.size === 0) return;

@@ -1,0 +1,168 @@
+import { type Cancel, type Clock, type Log, type Milliseconds, OperationalError } from '#core';
+import type { PolicyChanges } from '#policy';
+import type { Applier, ApplyStep, StepOutcome } from './apply.ts';
+import type { Bgp } from './bgp.ts';
+import type { Intervals } from './felix.ts';
+import { type Sysctl, workloadSettings } from './kernel/sysctl.ts';
+import type { Route } from './kernel/types.ts';
+import type { Desired } from './pipeline.ts';
+import type { ChainOutcome, ChainReconciler } from './reconcile/chains.ts';
+import type { RouteReconciler } from './reconcile/routes.ts';
+import type { SetReconciler } from './reconcile/sets.ts';
+import type { SettingsReconciler } from './reconcile/settings.ts';
+
+export interface DataplaneParts {
+  readonly chains: ChainReconciler;
+  readonly sets: SetReconciler;
+  /** undefined under --policy-only: routing is another plugin's. */
+  readonly routes: RouteReconciler | undefined;
+  readonly settings: SettingsReconciler;
+  readonly sysctl: Sysctl;
+  readonly bgp: Bgp | undefined;
+}
+
+const nothing: StepOutcome = { written: 0, failures: [] };
+
+/** A step that has nothing to report. */
+const quiet = (work: () => void | Promise<void>) => async (): Promise<StepOutcome> => {
+  await work();
+  return nothing;
+};
+
+/**
+ * The order in which the kernel is changed (invariants I1, I10), stated here and nowhere else: references before what refers to them, policy
+ * before the route that makes a workload reachable, removal in reverse.
+ */
+export function applySteps({ chains, sets, routes, settings, bgp }: DataplaneParts): ApplyStep[] {
+  return [
+    {
+      name: 'withdraw',
+      because: 'peers stop sending before the blackhole that catches what they send is gone',
+      run: quiet(() => bgp?.withdraw()),
+    },
+    {
+      name: 'route deletes',
+      because: 'a workload that leaves is unreachable before its policy goes',
+      run: async () => (routes ? counted(routes, () => routes.applyDeletes()) : nothing),
+    },
+    { name: 'sets', because: 'a set exists and is filled before a rule names it', run: () => sets.applyUpdates() },
+    {
+      name: 'chains',
+      because: 'policy stands before the route that makes its workload reachable',
+      needs: ['sets'],
+      run: async () => whole(await chains.apply()),
+    },
+    {
+      name: 'interfaces',
+      because: 'a workload interface answers ARP and forwards before packets are sent to it',
+      run: quiet(() => settings.apply()),
+    },
+    {
+      name: 'route updates',
+      because: 'what makes a workload reachable comes when everything it relies on is in place',
+      needs: ['chains'],
+      run: async () => (routes ? counted(routes, () => routes.applyUpdates()) : nothing),
+    },
+    {
+      name: 'advertise',
+      because: 'peers are told only of what this node can deliver or discard',
+      needs: ['route updates'],
+      run: quiet(() => bgp?.advertise()),
+    },
+    {
+      name: 'set deletes',
+      because: 'no rule names them any more, and destroying is slow',
+      needs: ['chains'],
+      run: () => sets.applyDeletes(),
+    },
+  ];
+}
+
+/** A refused rule is closed by itself; a table that could not be written at all leaves new endpoints without policy, so routes must wait. */
+function whole(outcome: ChainOutcome): StepOutcome {
+  const failed = outcome.failures.filter((failure) => failure.error !== 'REFUSED');
+  if (failed.length > 0) throw new OperationalError('KERNEL', failed.map((f) => `${f.key}: ${f.detail}`).join('; '));
+  return outcome;
+}
+
+/** The route reconciler keeps its own count and its own retries; what it cannot write it reports by `problems`. */
+async function counted(routes: RouteReconciler, work: () => Promise<void>): Promise<StepOutcome> {
+  const before = routes.written;
+  await work();
+  return { written: routes.written - before, failures: [] };
+}
+
+/** The desired side of all reconcilers, and the timers that read the kernel back now and then. */
+export class Dataplane implements Desired {
+  readonly #parts: DataplaneParts;
+  readonly #applier: Applier;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #links = new Set<string>();
+  readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
+
+  constructor(parts: DataplaneParts, options: { applier: Applier; clock: Clock; log: Log }) {
+    this.#parts = parts;
+    this.#applier = options.applier;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  policy(changes: PolicyChanges): void {
+    this.#parts.sets.update(changes.sets);
+    this.#parts.chains.update(changes);
+  }
+  routes(changes: ReadonlyMap<string, Route | undefined>): void {
+    if (changes.size > 0) this.#parts.routes?.update(changes);
+  }
+  interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void {
+    const defaultRpFilter = this.#parts.sysctl.read('net/ipv4/conf/default/rp_filter') ?? '0';
+    for (const name of this.#links) if (!all.has(name)) this.#parts.settings.set(name, undefined);
+    this.#links.clear();
+    for (const [name, { spoofing }] of all) {
+      this.#links.add(name);
+      this.#parts.settings.set(name, workloadSettings(name, { spoofing, defaultRpFilter }));
+    }
+  }
+  intervals(intervals: Intervals): void {
+    const resync: Record<keyof Intervals, () => void> = {
+      rules: () => this.#parts.chains.resync(),
+      sets: () => this.#parts.sets.resync(),
+      routes: () => void this.#parts.routes?.readBack().catch(() => this.#log.warn('routes could not be read back')),
+      interfaces: () => this.#parts.settings.recheck(),
+    };
+    for (const part of Object.keys(resync) as (keyof Intervals)[]) this.#every(part, intervals[part], resync[part]);
+  }
+  request(since?: Milliseconds): void {
+    this.#applier.request(since);
+  }
+  /** Reads everything back now, as the backstop timers do. */
+  resync(): void {
+    this.#parts.chains.resync();
+    this.#parts.sets.resync();
+    this.#parts.settings.recheck();
+    this.request();
+  }
+  async stop(): Promise<void> {
+    for (const { cancel } of this.#timers.values()) cancel();
+    await this.#applier.stop();
+  }
+
+  #every(part: keyof Intervals, period: Milliseconds, work: () => void): void {
+    const known = this.#timers.get(part);
+    if (known?.period === period) return;
+    known?.cancel();
+    this.#timers.delete(part);
+    if (period <= 0) return;
+    const arm = () =>
+      this.#timers.set(part, {
+        period,
+        cancel: this.#clock.after(period, () => {
+          work();
+          this.request();
+          arm();
+        }),
+      });
+    arm();
+  }
+}

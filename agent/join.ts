@@ -1,0 +1,99 @@
+import { lookup } from 'node:dns/promises';
+import { type Addr, Backoff, type Clock, type Family, hasCode, type Log, messageOf, parseAddr, sleep } from '#core';
+import { initialiseCluster, type Resources, type Store } from '#datastore';
+import type { Health } from './health.ts';
+import type { Netlink } from './kernel/types.ts';
+import type { MachineAddresses } from './node-address.ts';
+import { type NodeClient, registerNode } from './registration.ts';
+import type { AgentConfig } from './settings.ts';
+
+export interface Joining {
+  /** Resolves after the first attempt, whatever came of it. */
+  readonly first: Promise<void>;
+  stop(): void;
+}
+
+export interface JoinContext {
+  readonly config: AgentConfig;
+  readonly store: Store;
+  readonly resources: Resources;
+  readonly netlink: Netlink;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly health: Health;
+}
+
+/**
+ * Makes this node part of the cluster: what every cluster has is there, and the Node resource says how to reach this one. Repeated until it
+ * succeeds; until then the agent is not ready, with the reason.
+ */
+export function joinCluster(context: JoinContext): Joining {
+  const abort = new AbortController();
+  const first = deferred();
+  void attempts(context, abort.signal, first.resolve);
+  return { first: first.promise, stop: () => abort.abort() };
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((r) => {
+    resolve = r;
+  });
+  return { promise, resolve };
+}
+
+async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () => void): Promise<void> {
+  const { clock, log, health } = context;
+  const backoff = new Backoff(500, 30_000);
+  while (!signal.aborted) {
+    try {
+      await attempt(context);
+      health.ready('node');
+      onFirst();
+      return;
+    } catch (error) {
+      health.notReady('node', messageOf(error));
+      log.warn({ error: messageOf(error) }, 'the Node is not registered yet; tried again');
+      onFirst();
+    }
+    await sleep(clock, backoff.next(), signal).catch(() => undefined);
+  }
+}
+
+async function attempt({ config, store, resources, netlink, clock, log }: JoinContext): Promise<void> {
+  await initialiseCluster(store, clock, { clusterTypes: ['tsnet', 'bgp'] });
+  await registerNode(nodeClient(resources), config, await machineAddresses(netlink), clock, log);
+}
+
+const nodeClient = (resources: Resources): NodeClient => ({
+  get: async (name) => {
+    try {
+      return await resources.get('Node', name);
+    } catch (error) {
+      if (hasCode(error, 'NOT_FOUND')) return null;
+      throw error;
+    }
+  },
+  list: async () => (await resources.list('Node')).items,
+  create: (node) => resources.create<'Node'>(node),
+  update: (node) => resources.update<'Node'>(node),
+});
+
+async function machineAddresses(netlink: Netlink): Promise<MachineAddresses> {
+  return {
+    links: await netlink.listLinks(),
+    addresses: await netlink.listAddresses(),
+    sourceTowards: async (to) => (await netlink.lookup(to))?.source ?? null,
+    resolve: async (host, family) => resolveHost(host, family),
+  };
+}
+
+async function resolveHost(host: string, family: Family): Promise<Addr | null> {
+  try {
+    const parsed = parseAddr((await lookup(host, { family })).address);
+    return parsed.ok ? parsed.value : null;
+  } catch {
+    // A name that does not resolve reaches nothing; detection says that it found no address.
+    return null;
+  }
+}
