@@ -20,6 +20,8 @@ export class NlriBuffer implements NlriBlock {
   pathId: Uint32Array | null = null;
   /** Prefixes left out because no host may be there (martians). */
   dropped = 0;
+  /** How many prefixes are the default route: several of them are the mark of path identifiers that were not negotiated. */
+  defaults = 0;
   #pathIds = new Uint32Array(0);
 
   constructor(family: Family, capacity = 64) {
@@ -31,6 +33,7 @@ export class NlriBuffer implements NlriBlock {
   reset(capacity: number, addPath: boolean): void {
     this.count = 0;
     this.dropped = 0;
+    this.defaults = 0;
     if (this.length.length < capacity) {
       const size = Math.max(capacity, this.length.length * 2);
       this.addr = new Uint32Array(size * (this.family === 4 ? 1 : 4));
@@ -77,6 +80,7 @@ function readWords(
     }
     const length = bytes[at++];
     const next = at + ((length + 7) >> 3);
+    if (length === 0) block.defaults++;
     if (length > 32) return TOO_LONG;
     if (next > end) return TRUNCATED;
     const word = wordOf(bytes, at, next, length);
@@ -110,6 +114,7 @@ function readQuads(
     }
     const length = bytes[at++];
     const next = at + ((length + 7) >> 3);
+    if (length === 0) block.defaults++;
     if (length > 128) return TOO_LONG;
     if (next > end) return TRUNCATED;
     for (let word = 0; word < 4; word++)

@@ -101,7 +101,7 @@ export class UpdateDecoder {
     const { addPathReceive, options } = this.ctx;
     const fault = readNlri(bytes, start, end, addPathReceive[4], options.dropMartians, block);
     if (fault) return malformed('reset', ERROR.update, UPDATE_ERROR.invalidNetwork, `IPv4: ${fault}`);
-    if (block.dropped > 0 && block === this.#scratch.bodyAnnounced) noteMartians(block, parts);
+    if (block === this.#scratch.bodyAnnounced) noteOddities(block, parts);
     return null;
   }
 
@@ -133,7 +133,7 @@ export class UpdateDecoder {
     const block = this.#scratch.reach[family];
     const fault = readNlri(bytes, nlriAt, to, this.ctx.addPathReceive[family], this.ctx.options.dropMartians, block);
     if (fault) return mpReset(`MP_REACH_NLRI: ${fault}`);
-    if (block.dropped > 0) noteMartians(block, parts);
+    noteOddities(block, parts);
     return ok({ nlri: block, need: nextHopOf(bytes, from + 4, size, parts), from: from + 4, to: from + 4 + size });
   }
 
@@ -270,8 +270,12 @@ function addNotes(parts: Parts, notes: readonly Malformed[]): void {
   parts.notes = [...parts.notes, ...notes];
 }
 const note = (parts: Parts, reason: string): void => addNotes(parts, [malformed('ignore', ERROR.update, 0, reason)]);
-const noteMartians = (block: NlriBuffer, parts: Parts): void =>
-  note(parts, `${block.dropped} prefixes of IPv${block.family} that no host may have`);
+/** What is not wrong but worth a line in the log. */
+function noteOddities(block: NlriBuffer, parts: Parts): void {
+  if (block.dropped > 0) note(parts, `${block.dropped} prefixes of IPv${block.family} that no host may have`);
+  if (block.defaults > 1 && block.pathId === null)
+    note(parts, `${block.defaults} default routes: the peer seems to send path identifiers that were not negotiated`);
+}
 
 /** Of 32 bytes the second half counts only when it is link-local (RFC 2545 §3). */
 function nextHopOf(bytes: Uint8Array, at: number, size: number, parts: Parts): Exclude<Need, string> {
