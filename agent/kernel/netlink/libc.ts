@@ -1,23 +1,34 @@
+import { createRequire } from 'node:module';
 import { constants } from 'node:os';
-import koffi from 'koffi';
+import type koffi from 'koffi';
 import { OperationalError } from '#core';
 
 /**
- * The C functions behind netlink, and nothing more: buffers in, integers out, no pointer kept. `koffi.load(null)` takes the
- * symbols of the process itself, so glibc and musl both serve. errno is read at once, before anything can overwrite it.
+ * The C functions behind netlink, and nothing more: buffers in, integers out, no pointer kept. `load(null)` takes the symbols of
+ * the process itself, so glibc and musl both serve. errno is read at once, before anything can overwrite it.
  */
-const libc = koffi.load(null);
-const c = {
-  socket: libc.func('int socket(int, int, int)'),
-  bind: libc.func('int bind(int, void *, uint32_t)'),
-  getsockname: libc.func('int getsockname(int, void *, void *)'),
-  setsockopt: libc.func('int setsockopt(int, int, int, void *, uint32_t)'),
-  send: libc.func('int send(int, void *, size_t, int)'),
-  recv: libc.func('int recv(int, void *, size_t, int)'),
-  close: libc.func('int close(int)'),
-  if_nametoindex: libc.func('uint32_t if_nametoindex(const char *)'),
-  if_indextoname: libc.func('void *if_indextoname(uint32_t, void *)'),
-};
+function load() {
+  const ffi: typeof koffi = createRequire(import.meta.url)('koffi');
+  const libc = ffi.load(null);
+  return {
+    ffi,
+    socket: libc.func('int socket(int, int, int)'),
+    bind: libc.func('int bind(int, void *, uint32_t)'),
+    getsockname: libc.func('int getsockname(int, void *, void *)'),
+    setsockopt: libc.func('int setsockopt(int, int, int, void *, uint32_t)'),
+    send: libc.func('int send(int, void *, size_t, int)'),
+    recv: libc.func('int recv(int, void *, size_t, int)'),
+    close: libc.func('int close(int)'),
+    if_nametoindex: libc.func('uint32_t if_nametoindex(const char *)'),
+    if_indextoname: libc.func('void *if_indextoname(uint32_t, void *)'),
+  };
+}
+let loaded: ReturnType<typeof load> | undefined;
+/** Loaded at the first socket: programs that only answer start without it. */
+function native(): ReturnType<typeof load> {
+  loaded ??= load();
+  return loaded;
+}
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -37,7 +48,7 @@ const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number])
 export const errnoName = (errno: number): string => ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
 
 const failed = (call: string): OperationalError =>
-  new OperationalError('KERNEL', `${call}: ${errnoName(koffi.errno())}`);
+  new OperationalError('KERNEL', `${call}: ${errnoName(native().ffi.errno())}`);
 
 /** What a receive gave: bytes, nothing yet, or the news that the kernel had to drop messages. */
 export type Received = number | 'empty' | 'overrun';
@@ -51,19 +62,20 @@ export class NetlinkSocket {
 
   /** @param protocol NETLINK_ROUTE 0 or NETLINK_NETFILTER 12. @throws OperationalError KERNEL */
   constructor(protocol: 0 | 12) {
-    this.fd = c.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    this.fd = native().socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (this.fd < 0) throw failed('netlink socket');
     const address = Buffer.alloc(12);
     address.set(Buffer.from(Uint16Array.of(AF_NETLINK).buffer));
-    if (c.bind(this.fd, address, 12) < 0) throw failed('netlink bind');
+    if (native().bind(this.fd, address, 12) < 0) throw failed('netlink bind');
     const length = Buffer.from(Uint32Array.of(12).buffer);
-    if (c.getsockname(this.fd, address, length) < 0) throw failed('netlink getsockname');
+    if (native().getsockname(this.fd, address, length) < 0) throw failed('netlink getsockname');
     this.port = new Uint32Array(Uint8Array.from(address.subarray(4, 8)).buffer)[0];
     this.option(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
   }
   option(level: number, name: number, value: number | Uint8Array): void {
     const bytes = typeof value === 'number' ? Buffer.from(Int32Array.of(value).buffer) : value;
-    if (c.setsockopt(this.fd, level, name, bytes, bytes.length) < 0) throw failed(`netlink option ${level}/${name}`);
+    if (native().setsockopt(this.fd, level, name, bytes, bytes.length) < 0)
+      throw failed(`netlink option ${level}/${name}`);
   }
   /** Attaches a classic BPF program, which decides in the kernel what reaches this socket. */
   filter(program: readonly { code: number; jt: number; jf: number; k: number }[]): void {
@@ -76,19 +88,19 @@ export class NetlinkSocket {
     // struct sock_fprog: a count, padding, and a pointer that the kernel reads during the call.
     const fprog = Buffer.alloc(16);
     fprog.set(Buffer.from(Uint16Array.of(program.length).buffer));
-    fprog.set(Buffer.from(BigUint64Array.of(koffi.address(steps)).buffer), 8);
+    fprog.set(Buffer.from(BigUint64Array.of(native().ffi.address(steps)).buffer), 8);
     this.option(SOL_SOCKET, SO_ATTACH_FILTER, fprog);
   }
   /** 0, or the errno of a send that the kernel refused whole. */
   send(bytes: Uint8Array, length: number): number {
     this.#check();
-    return c.send(this.fd, bytes, length, 0) < 0 ? koffi.errno() : 0;
+    return native().send(this.fd, bytes, length, 0) < 0 ? native().ffi.errno() : 0;
   }
   /** The same in a worker thread, for batches that may hold the kernel's lock for long. The buffer stays untouched until then. */
   sendAsync(bytes: Uint8Array, length: number): Promise<number> {
     this.#check();
     return new Promise((resolve, reject) => {
-      c.send.async(this.fd, bytes, length, 0, (error: unknown, sent: number) => {
+      native().send.async(this.fd, bytes, length, 0, (error: unknown, sent: number) => {
         if (error) reject(error);
         // errno belongs to the worker thread; a refused send has no answer either, which the reader of answers notices.
         else resolve(sent < 0 ? constants.errno.EIO : 0);
@@ -97,9 +109,9 @@ export class NetlinkSocket {
   }
   receive(into: Uint8Array): Received {
     this.#check();
-    const count: number = c.recv(this.fd, into, into.length, 0);
+    const count: number = native().recv(this.fd, into, into.length, 0);
     if (count >= 0) return count;
-    const errno = koffi.errno();
+    const errno = native().ffi.errno();
     if (errno === constants.errno.EAGAIN || errno === constants.errno.EINTR) return 'empty';
     if (errno === constants.errno.ENOBUFS) return 'overrun';
     throw new OperationalError('KERNEL', `netlink receive: ${errnoName(errno)}`);
@@ -107,7 +119,7 @@ export class NetlinkSocket {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    c.close(this.fd);
+    native().close(this.fd);
   }
   #check(): void {
     if (!this.#open) throw new OperationalError('UNAVAILABLE', 'netlink is closed');
@@ -116,7 +128,7 @@ export class NetlinkSocket {
 
 /** Calls back whenever the socket has something to read; also after an overrun, where libuv stops the handle (it is started again). */
 export function watchReadable(fd: number, ready: () => void): () => void {
-  const handle = koffi.node.poll(fd, { readable: true }, onEvent);
+  const handle = native().ffi.node.poll(fd, { readable: true }, onEvent);
   function onEvent(event: unknown): void {
     // A number instead of an event: the socket had an error pending (ENOBUFS), and libuv has stopped watching.
     if (typeof event === 'number') handle.start({ readable: true }, onEvent);
@@ -126,11 +138,11 @@ export function watchReadable(fd: number, ready: () => void): () => void {
 }
 
 /** The index of the interface now; 0: there is none. Asked at each write, because a name may have moved to a new interface. */
-export const indexOfLink = (name: string): number => c.if_nametoindex(name);
+export const indexOfLink = (name: string): number => native().if_nametoindex(name);
 
 const nameBuffer = Buffer.alloc(16);
 /** The interface's name now; empty: it is gone. */
 export function nameOfLink(index: number): string {
-  if (index === 0 || c.if_indextoname(index, nameBuffer) === null) return '';
+  if (index === 0 || native().if_indextoname(index, nameBuffer) === null) return '';
   return nameBuffer.toString('utf8', 0, nameBuffer.indexOf(0));
 }
