@@ -77,6 +77,8 @@ export interface FdbEntry {
   readonly destination: Addr;
 }
 
+export const fdbKey = (entry: Pick<FdbEntry, 'link' | 'mac'>): string => `${entry.link} ${entry.mac}`;
+
 /** A VXLAN device as it should be; what cannot be changed in place is made anew. */
 export interface VxlanDevice {
   readonly name: string;

@@ -1,7 +1,7 @@
 import { type Cancel, FAMILIES } from '#core';
 import {
   type Failure,
-  type FdbEntry,
+  fdbKey,
   type Netlink,
   type NetlinkListener,
   neighbourKey,
@@ -116,8 +116,6 @@ export function createNetlink(): Netlink {
     },
   };
 }
-
-export const fdbKey = (entry: FdbEntry): string => `${entry.link} ${entry.mac}`;
 
 /** A write that needs the interface's index; a delete on an interface that is gone has nothing left to do. */
 function onLink(
