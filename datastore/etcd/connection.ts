@@ -1,4 +1,4 @@
-import { type CallOptions, type Client, connectivityState, Metadata } from '@grpc/grpc-js';
+import { type CallOptions, Channel, type Client, connectivityState, Metadata } from '@grpc/grpc-js';
 import { AuthClient } from 'etcd3';
 import { Host } from 'etcd3/lib/connection-pool.js';
 import type { ICallable, Services } from 'etcd3/lib/rpc.js';
@@ -23,13 +23,16 @@ const CHANNEL = {
   // A server that stopped answering is noticed within 13 seconds even when nothing else asks.
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 3000,
-  'grpc.keepalive_permit_without_calls': 1,
+  // etcd hangs up on clients that ping while nothing is open.
+  'grpc.keepalive_permit_without_calls': 0,
   'grpc.initial_reconnect_backoff_ms': 200,
-  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.max_reconnect_backoff_ms': 1000,
 };
 
 interface Endpoint {
   readonly url: string;
+  /** One for all services, so that a connection that comes back is back for all of them. */
+  channel: Channel;
   host: Host;
 }
 
@@ -54,11 +57,13 @@ export class Connection implements ICallable<Host> {
     this.#looked = clock.now();
     this.#auth = config.username ? { username: config.username, password: config.password ?? '' } : null;
     this.#credentials = new Credentials(config, log);
-    this.#endpoints = config.endpoints.map((url) => ({ url, host: this.#newHost(url) }));
+    this.#endpoints = config.endpoints.map((url) => ({ url, ...this.#connect(url) }));
   }
 
-  #newHost(url: string): Host {
-    return new Host(url.replace(/\/+$/, ''), this.#credentials.current, CHANNEL);
+  #connect(url: string): { channel: Channel; host: Host } {
+    const target = url.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+    const channel = new Channel(target, this.#credentials.current, CHANNEL);
+    return { channel, host: new Host(target, this.#credentials.current, { channelOverride: channel }) };
   }
 
   /** What is used now, for messages. */
@@ -113,9 +118,9 @@ export class Connection implements ICallable<Host> {
   /** A client of the service on the endpoint in use, connected; rejects within two seconds when there is no connection. */
   async #ready(service: Service): Promise<Client> {
     this.#lookAtFiles();
-    const client = this.#endpoints[this.#current].host.getServiceClient(service);
-    await connected(client, this.#deadline(CONNECT));
-    return client;
+    const { channel, host } = this.#endpoints[this.#current];
+    await connected(channel, this.#deadline(CONNECT), this.#endpoints.length > 1);
+    return host.getServiceClient(service);
   }
 
   /** For streams: a connected client, and which endpoint it leads to. */
@@ -169,8 +174,8 @@ export class Connection implements ICallable<Host> {
     this.#looked = this.#clock.now();
     if (!this.#credentials.refresh()) return;
     for (const endpoint of this.#endpoints) {
-      endpoint.host.close();
-      endpoint.host = this.#newHost(endpoint.url);
+      endpoint.channel.close();
+      Object.assign(endpoint, this.#connect(endpoint.url));
     }
   }
 
@@ -195,7 +200,7 @@ export class Connection implements ICallable<Host> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const { host } of this.#endpoints) host.close();
+    for (const { channel } of this.#endpoints) channel.close();
   }
 }
 
@@ -220,15 +225,17 @@ function unary<T>(
   });
 }
 
-/** Resolves when the channel is up; rejects at once when it has failed, and at the deadline. */
-function connected(client: Client, deadline: Date): Promise<void> {
-  const channel = client.getChannel();
+/**
+ * Resolves when the channel is up; rejects at the deadline, and in a hurry as soon as an attempt has failed: then there is
+ * another endpoint to try, while alone it is better to wait for the channel's next attempt.
+ */
+function connected(channel: Channel, deadline: Date, hurry: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const look = () => {
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) resolve();
       else if (state === connectivityState.SHUTDOWN) reject(unavailable('the connection was closed'));
-      else if (state === connectivityState.TRANSIENT_FAILURE) reject(unavailable('no connection'));
+      else if (hurry && state === connectivityState.TRANSIENT_FAILURE) reject(unavailable('no connection'));
       else
         channel.watchConnectivityState(state, deadline, (late) => {
           if (late) reject(unavailable('no connection in time'));

@@ -32,7 +32,7 @@ interface Identity {
 export async function* watchPrefix(options: WatchOptions): AsyncGenerator<WatchMessage> {
   const { signal, clock } = options;
   const position = new Position(options);
-  const backoff = new Backoff(100, 5000);
+  const backoff = new Backoff(100, 3000);
   let told = false;
   while (!signal.aborted) {
     try {
@@ -137,8 +137,7 @@ class Position {
     const { events, header, watch_id, fragment } = response;
     if (events.length === 0) {
       if (watch_id === '-1') return null;
-      const revision = BigInt(header.revision);
-      if (revision > this.delivered) this.delivered = revision;
+      this.#moveTo(BigInt(header.revision));
       return { type: 'progress', revision: this.delivered };
     }
     const told: WatchEvent[] = events.map(({ type, kv }) => ({
@@ -147,11 +146,16 @@ class Position {
       value: String(type).toUpperCase() === 'DELETE' ? null : kv.value.toString('utf8'),
       revision: BigInt(kv.mod_revision),
     }));
-    // A fragment may end in the middle of a revision, which then is to be sent again as a whole.
-    if (!fragment) this.delivered = told[told.length - 1].revision;
+    // A fragment may end in the middle of a revision, which then is to be sent again as a whole; those before it are complete.
+    const last = told[told.length - 1].revision;
+    this.#moveTo(fragment ? last - 1n : last);
     const identity = this.#identity;
     if (identity) identity.revision = BigInt(header.revision);
     return { type: 'events', events: told };
+  }
+
+  #moveTo(revision: bigint): void {
+    if (revision > this.delivered) this.delivered = revision;
   }
 }
 
