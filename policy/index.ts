@@ -13,6 +13,10 @@
  * (invariant I7). It never buffers an endpoint to wait for something: what is missing is rendered closed (I3).
  */
 export * from './engine.ts';
+export * from './evaluate/evaluate.ts';
+export * from './evaluate/flow.ts';
+export { type Packet, protocolNumberOf } from './evaluate/match.ts';
+export * from './evaluate/world.ts';
 export * from './graph.ts';
 export * from './render/config.ts';
 export * from './render/iptables-text.ts';

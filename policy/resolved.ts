@@ -24,7 +24,7 @@ export interface ResolvedEntity {
 
 export interface ResolvedRule {
   readonly action: RuleAction;
-  /** undefined: both families. */
+  /** The only family that it matches, by ipVersion, by its nets or by ICMP; undefined: both families. */
   readonly family?: Family;
   /** IANA protocol numbers; 1 (ICMP) and 58 (ICMPv6) imply a family. */
   readonly protocol?: number;

@@ -48,22 +48,37 @@ function scanRule(rule: Rule, namespace: string, sets: SetDefinition[]): Result<
   if (!source.ok) return err(`source: ${source.error}`);
   const destination = scanEntity(rule.destination ?? {}, 'ports', context);
   if (!destination.ok) return err(`destination: ${destination.error}`);
-  const family = rule.ipVersion ?? impliedFamily(protocol);
+  const families = familiesOf(rule, protocol);
   const icmp = criterionOf(rule.icmp);
   const notIcmp = criterionOf(rule.notICMP);
+  const isNever = families.length === 0 || rule.http !== undefined;
   return ok({
     action: rule.action,
-    ...(family !== undefined && { family }),
+    ...(families.length === 1 && { family: families[0] }),
     ...(protocol !== undefined && { protocol }),
     ...(notProtocol !== undefined && { notProtocol }),
     ...(icmp && { icmp }),
     ...(notIcmp && { notIcmp }),
-    source: rule.http ? neverMatching(source.value, sets) : source.value,
+    source: isNever ? neverMatching(source.value, sets) : source.value,
     destination: destination.value,
     annotations: Object.entries(rule.metadata?.annotations ?? {})
       .map(([key, value]) => `${key}=${value}`)
       .sort(),
   });
+}
+
+/**
+ * The families whose packets the rule can match. A list of nets, negated or not, of one family alone limits the rule to it, as Calico's
+ * agent has it; so does ICMP.
+ */
+function familiesOf({ ipVersion, source, destination }: Rule, protocol: number | undefined): Family[] {
+  const lists = [source?.nets, source?.notNets, destination?.nets, destination?.notNets];
+  return FAMILIES.filter(
+    (family) =>
+      (ipVersion ?? family) === family &&
+      (impliedFamily(protocol) ?? family) === family &&
+      lists.every((nets) => !nets?.length || nets.some((net) => net.includes(':') === (family === 6))),
+  );
 }
 
 interface EntityContext {
@@ -112,7 +127,7 @@ function scanEntity(
   });
 }
 
-/** HTTP methods and paths cannot be seen in packets: such a rule, which can only allow, allows nothing. */
+/** For a rule of contradictory families, and for one about HTTP, which packets cannot be held against: it can only allow, and allows nothing. */
 function neverMatching(entity: ResolvedEntity, sets: SetDefinition[]): ResolvedEntity {
   sets.push(NEVER);
   return { ...entity, sets: [...entity.sets, NEVER.id] };

@@ -1,0 +1,10 @@
+import { ORDER_SCENARIOS } from './order.ts';
+import { RULE_SCENARIOS } from './rules.ts';
+import type { Scenario } from './scenario.ts';
+import { SELECTOR_SCENARIOS } from './selectors.ts';
+
+export * from './cast.ts';
+export * from './interpret.ts';
+export * from './scenario.ts';
+
+export const SCENARIOS: readonly Scenario[] = [...SELECTOR_SCENARIOS, ...RULE_SCENARIOS, ...ORDER_SCENARIOS];
