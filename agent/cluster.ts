@@ -6,10 +6,12 @@ import type {
   FelixConfiguration,
   IPPool,
   IpamAffinity,
+  IpamBlock,
   Node,
   Update,
   WorkloadEndpoint,
 } from '#datastore';
+import { borrowedAddresses } from './vxlan.ts';
 
 /** What may have to be computed again after an update. */
 export type Dirty = 'policy' | 'endpoints' | 'bgp' | 'overlay' | 'config';
@@ -25,6 +27,7 @@ export class Cluster {
   readonly bgpFilters = new Map<string, BGPFilter>();
   readonly pools = new Map<string, IPPool>();
   readonly affinities = new Map<string, IpamAffinity>();
+  readonly blocks = new Map<string, IpamBlock>();
   readonly felixConfigurations = new Map<string, FelixConfiguration>();
   readonly clusterInformation = new Map<string, ClusterInformation>();
   /** WorkloadEndpoints of this node. */
@@ -56,9 +59,11 @@ export class Cluster {
       case 'IpamAffinity':
         put(this.affinities, update);
         return ['bgp', 'overlay'];
+      case 'IpamBlock':
+        return this.#onBlock(update.id, update.value);
       case 'FelixConfiguration':
         put(this.felixConfigurations, update);
-        return ['config'];
+        return ['config', 'overlay'];
       case 'ClusterInformation':
         put(this.clusterInformation, update);
         return ['config'];
@@ -74,6 +79,14 @@ export class Cluster {
     return this.clusterInformation.get('default')?.spec.datastoreReady !== false;
   }
 
+  /** Every new workload of the cluster changes a block; routing is concerned only by addresses that leave their block's node. */
+  #onBlock(id: string, value: IpamBlock | null): readonly Dirty[] {
+    const before = this.blocks.get(id);
+    if (value) this.blocks.set(id, value);
+    else this.blocks.delete(id);
+    const lent = [before, value].map((block) => JSON.stringify(block ? borrowedAddresses(block) : []));
+    return lent[0] === lent[1] ? ['policy'] : ['policy', 'overlay'];
+  }
   #onEndpoint(id: string, value: WorkloadEndpoint | null): readonly Dirty[] {
     const local = value !== null && value.spec.node === this.#node;
     const was = this.localEndpoints.has(id);

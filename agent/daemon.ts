@@ -21,8 +21,10 @@ import { createNetlink } from './kernel/netlink/index.ts';
 import { createRunner } from './kernel/runner.ts';
 import { nodeSettings, sysctl } from './kernel/sysctl.ts';
 import { LoopLag } from './loop-lag.ts';
+import { MTU_FILE, MtuFile } from './mtu-file.ts';
 import { Pipeline } from './pipeline.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
+import { OverlayReconciler } from './reconcile/overlay.ts';
 import { createRouteReconciler } from './reconcile/routes.ts';
 import { SetReconciler } from './reconcile/sets.ts';
 import { SettingsReconciler } from './reconcile/settings.ts';
@@ -93,7 +95,7 @@ export async function startAgent({
   const policy = createPolicyEngine({ node: config.nodeName, config: DEFAULT_RENDER_CONFIG });
   const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
   // These are made before what they call; nothing calls before the end of this function.
-  const onDirty = () => dataplane.request();
+  const onDirty = () => dataplane.retry();
   const routes = config.policyOnly
     ? undefined
     : createRouteReconciler({ netlink, clock, log, metrics, onDirty, isWorkloadLink });
@@ -107,6 +109,8 @@ export async function startAgent({
   const sets = new SetReconciler({ backend: createIpset({ runner }), clock, log, metrics, maxElements: 1_048_576 });
   const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
   settings.set('', nodeSettings({ forwarding: true }));
+  const overlay = config.policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
+  const mtuFile = new MtuFile(MTU_FILE, log);
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
   const bgp =
     config.noBgp || !routes || !createSpeaker
@@ -122,7 +126,7 @@ export async function startAgent({
   if (bgp) health.register('bgp', 'the speaker has not started yet');
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
   const applier = new Applier({
-    steps: applySteps({ chains, sets, routes, settings, sysctl, bgp }),
+    steps: applySteps({ chains, sets, routes, overlay, mtuFile, settings, sysctl, bgp }),
     clock,
     log,
     metrics,
@@ -140,7 +144,10 @@ export async function startAgent({
       );
     },
   });
-  const dataplane = new Dataplane({ chains, sets, routes, settings, sysctl, bgp }, { applier, clock, log });
+  const dataplane = new Dataplane(
+    { chains, sets, routes, overlay, mtuFile, settings, sysctl, bgp },
+    { applier, clock, log },
+  );
   const registration = joinCluster({ config, store, resources, netlink, clock, log, health });
   const interfaces = createInterfaceMonitor({
     netlink,
@@ -149,6 +156,7 @@ export async function startAgent({
     refresh: 90_000,
     onChange: (names) => {
       settings.onLinks(interfaces.links);
+      overlay?.onLinks(interfaces.links);
       pipeline.onLinks(names);
     },
   });
@@ -171,6 +179,7 @@ export async function startAgent({
       await routes?.readBack();
       if (routes) bgp?.inherit(routes.actual.values());
       settings.onLinks(interfaces.links);
+      overlay?.onLinks(interfaces.links);
       endpoints.onLinks(interfaces.links);
     },
   });
@@ -223,6 +232,7 @@ export async function startAgent({
       interfaces.close();
       routes?.close();
       settings.close();
+      overlay?.close();
       await control.close();
       for (const server of servers) server.close();
       await store.close();

@@ -5,17 +5,23 @@ import type { Bgp } from './bgp.ts';
 import type { Intervals } from './felix.ts';
 import { type Sysctl, workloadSettings } from './kernel/sysctl.ts';
 import type { Route } from './kernel/types.ts';
+import type { MtuFile } from './mtu-file.ts';
 import type { Desired } from './pipeline.ts';
 import type { ChainOutcome, ChainReconciler } from './reconcile/chains.ts';
+import type { OverlayReconciler } from './reconcile/overlay.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
 import type { SetReconciler } from './reconcile/sets.ts';
 import type { SettingsReconciler } from './reconcile/settings.ts';
+import type { OverlayIntent } from './vxlan.ts';
 
 export interface DataplaneParts {
   readonly chains: ChainReconciler;
   readonly sets: SetReconciler;
   /** undefined under --policy-only: routing is another plugin's. */
   readonly routes: RouteReconciler | undefined;
+  /** undefined under --policy-only. */
+  readonly overlay: OverlayReconciler | undefined;
+  readonly mtuFile: MtuFile;
   readonly settings: SettingsReconciler;
   readonly sysctl: Sysctl;
   readonly bgp: Bgp | undefined;
@@ -33,7 +39,7 @@ const quiet = (work: () => void | Promise<void>) => async (): Promise<StepOutcom
  * The order in which the kernel is changed (invariants I1, I10), stated here and nowhere else: references before what refers to them, policy
  * before the route that makes a workload reachable, removal in reverse.
  */
-export function applySteps({ chains, sets, routes, settings, bgp }: DataplaneParts): ApplyStep[] {
+export function applySteps({ chains, sets, routes, overlay, settings, bgp }: DataplaneParts): ApplyStep[] {
   return [
     {
       name: 'withdraw',
@@ -58,6 +64,11 @@ export function applySteps({ chains, sets, routes, settings, bgp }: DataplanePar
       run: quiet(() => settings.apply()),
     },
     {
+      name: 'overlay',
+      because: 'a remote VTEP is known before a route leads to it',
+      run: async () => ({ written: 0, failures: (await overlay?.apply()) ?? [] }),
+    },
+    {
       name: 'route updates',
       because: 'what makes a workload reachable comes when everything it relies on is in place',
       needs: ['chains'],
@@ -68,6 +79,11 @@ export function applySteps({ chains, sets, routes, settings, bgp }: DataplanePar
       because: 'peers are told only of what this node can deliver or discard',
       needs: ['route updates'],
       run: quiet(() => bgp?.advertise()),
+    },
+    {
+      name: 'overlay deletes',
+      because: 'no route leads there any more',
+      run: async () => ({ written: 0, failures: (await overlay?.removeUnused()) ?? [] }),
     },
     {
       name: 'set deletes',
@@ -98,6 +114,8 @@ export class Dataplane implements Desired {
   readonly #applier: Applier;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** The first whole desired state has been handed over. */
+  #desired = false;
   readonly #links = new Set<string>();
   readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
 
@@ -115,6 +133,10 @@ export class Dataplane implements Desired {
   routes(changes: ReadonlyMap<string, Route | undefined>): void {
     if (changes.size > 0) this.#parts.routes?.update(changes);
   }
+  overlay(intent: OverlayIntent, workloadMtu: number): void {
+    this.#parts.overlay?.set(intent);
+    this.#parts.mtuFile.set(workloadMtu);
+  }
   interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void {
     const defaultRpFilter = this.#parts.sysctl.read('net/ipv4/conf/default/rp_filter') ?? '0';
     for (const name of this.#links) if (!all.has(name)) this.#parts.settings.set(name, undefined);
@@ -129,19 +151,28 @@ export class Dataplane implements Desired {
       rules: () => this.#parts.chains.resync(),
       sets: () => this.#parts.sets.resync(),
       routes: () => void this.#parts.routes?.readBack().catch(() => this.#log.warn('routes could not be read back')),
-      interfaces: () => this.#parts.settings.recheck(),
+      interfaces: () => {
+        this.#parts.settings.recheck();
+        this.#parts.overlay?.recheck();
+      },
     };
     for (const part of Object.keys(resync) as (keyof Intervals)[]) this.#every(part, intervals[part], resync[part]);
   }
   request(since?: Milliseconds): void {
+    this.#desired = true;
     this.#applier.request(since);
+  }
+  /** A reconciler has work by itself: an event, a retry. Before anything is desired its empty desired side must not be applied (I2). */
+  retry(): void {
+    if (this.#desired) this.#applier.request();
   }
   /** Reads everything back now, as the backstop timers do. */
   resync(): void {
     this.#parts.chains.resync();
     this.#parts.sets.resync();
     this.#parts.settings.recheck();
-    this.request();
+    this.#parts.overlay?.recheck();
+    this.retry();
   }
   async stop(): Promise<void> {
     for (const { cancel } of this.#timers.values()) cancel();
@@ -159,7 +190,7 @@ export class Dataplane implements Desired {
         period,
         cancel: this.#clock.after(period, () => {
           work();
-          this.request();
+          this.retry();
           arm();
         }),
       });

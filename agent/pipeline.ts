@@ -1,4 +1,4 @@
-import type { Clock, Log, Milliseconds, Prefix } from '#core';
+import { type Addr, type Clock, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
 import type { InvalidObject, SyncSink, SyncStatus, Update } from '#datastore';
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
 import type { Bgp } from './bgp.ts';
@@ -18,9 +18,11 @@ import type { Health } from './health.ts';
 import { Inbox } from './inbox.ts';
 import type { InterfaceMonitor } from './interfaces.ts';
 import type { Route } from './kernel/types.ts';
+import { hostMtu, workloadMtu } from './mtu.ts';
 import type { RouteTable } from './routes.ts';
 import type { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
+import { type OverlayIntent, overlayIntent } from './vxlan.ts';
 
 /** What the pipeline needs of the policy calculation and its renderer. */
 export interface PolicyPart {
@@ -36,6 +38,8 @@ export interface PolicyPart {
 export interface Desired {
   policy(changes: PolicyChanges): void;
   routes(changes: ReadonlyMap<string, Route | undefined>): void;
+  /** What the VXLAN overlay needs besides its routes, and the MTU that workloads are to have. */
+  overlay(intent: OverlayIntent, workloadMtu: number): void;
   /** Workload interfaces that are to have their kernel settings; `spoofing`: no reverse path check. */
   interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void;
   intervals(intervals: Intervals): void;
@@ -76,6 +80,8 @@ export class Pipeline implements SyncSink {
   /** `no`: not yet in-sync; `preparing`: in-sync, reading the kernel back; `yes`: turns lead to writes. */
   #live: 'no' | 'preparing' | 'yes' = 'no';
   #problems: readonly FelixProblem[] = [];
+  #machine = '';
+  #overlayProblems: readonly string[] = [];
 
   constructor(options: PipelineOptions) {
     this.#o = options;
@@ -157,6 +163,7 @@ export class Pipeline implements SyncSink {
     if (dirty.has('config')) this.#configure();
     if (dirty.has('links') || dirty.has('config')) this.#hostInterfaces();
     if (dirty.has('bgp') || dirty.has('config')) this.#intend();
+    this.#overlay(dirty.has('overlay'));
     this.#o.desired.policy(this.#o.policy.flush());
     this.#o.desired.routes(this.#o.routes.takeChanges());
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
@@ -247,6 +254,31 @@ export class Pipeline implements SyncSink {
         this.#o.clock.after(5000, () => this.poke('bgp'));
       },
     );
+  }
+
+  /** Computed again when resources changed, or the few facts of the machine that it depends on. */
+  #overlay(changed: boolean): void {
+    const { config, cluster, interfaces, routes } = this.#o;
+    if (config.policyOnly) return;
+    const labels = cluster.nodes.get(config.nodeName)?.metadata.labels ?? {};
+    const felix = felixSpec(cluster.felixConfigurations, config.nodeName, labels);
+    const mtu = hostMtu(interfaces.links.values(), felix.mtuIfacePattern);
+    const bgp = cluster.nodes.get(config.nodeName)?.spec.bgp;
+    const parentOf = (address: Addr) => interfaces.holderOf(address)?.link.name;
+    const parents = [bgp?.ipv4Address, bgp?.ipv6Address].map((text) => {
+      const parsed = text ? parseCidr(text) : undefined;
+      return parsed?.ok ? parentOf(parsed.value.addr) : undefined;
+    });
+    const machine = [mtu, ...parents].join(' ');
+    if (!changed && machine === this.#machine) return;
+    this.#machine = machine;
+    const { nodes, pools, affinities, blocks } = cluster;
+    const node = config.nodeName;
+    const intent = overlayIntent({ node, nodes, pools, affinities, blocks, felix, hostMtu: mtu, parentOf });
+    for (const problem of intent.problems) if (!this.#overlayProblems.includes(problem)) this.#o.log.warn(problem);
+    this.#overlayProblems = intent.problems;
+    routes.replaceClass('vxlan', intent.routes);
+    this.#o.desired.overlay(intent, workloadMtu(mtu, pools, felix));
   }
 
   #settings(): void {

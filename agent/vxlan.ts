@@ -207,14 +207,14 @@ function* destinations(input: OverlayInput, family: Family): IterableIterator<{ 
     yield { to: to.value, node: owner.name };
   }
   for (const block of input.blocks.values())
-    for (const { to, node } of borrowed(block))
+    for (const { to, node } of borrowedAddresses(block))
       if (familyOf(to) === family && holders.get(block.cidr) !== node) yield { to, node };
 }
 
 const borrowedCache = new WeakMap<IpamBlock, readonly { to: Prefix; node: string }[]>();
 
 /** Addresses of the block that are in use on a node other than its holder. Blocks are values, so each is looked through once. */
-function borrowed(block: IpamBlock): readonly { to: Prefix; node: string }[] {
+export function borrowedAddresses(block: IpamBlock): readonly { to: Prefix; node: string }[] {
   const known = borrowedCache.get(block);
   if (known) return known;
   const found: { to: Prefix; node: string }[] = [];

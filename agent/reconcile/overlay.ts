@@ -9,7 +9,7 @@ import {
   neighbourKey,
   type VxlanDevice,
 } from '../kernel/types.ts';
-import { NO_OVERLAY, type OverlayDevice, type OverlayIntent, VXLAN_DEVICES } from '../vxlan.ts';
+import { type OverlayDevice, type OverlayIntent, VXLAN_DEVICES } from '../vxlan.ts';
 
 export interface OverlayReconcilerOptions {
   readonly netlink: Netlink;
@@ -31,7 +31,8 @@ export class OverlayReconciler {
   readonly #fdb = new DeltaTracker<string, FdbEntry>((a, b) => a.destination === b.destination);
   readonly #backoff = new Backoff(100, 10_000);
   readonly #counters;
-  #intent: OverlayIntent = NO_OVERLAY;
+  /** undefined until the first `set`: nothing is written, and nothing removed, before it is known what is wanted. */
+  #intent: OverlayIntent | undefined;
   /** The overlay's own devices as last told. */
   readonly #links = new Map<string, Link>();
   #dirty = true;
@@ -76,7 +77,7 @@ export class OverlayReconciler {
 
   /** Makes devices and entries; what is no longer wanted stays until `removeUnused`. @throws OperationalError KERNEL */
   async apply(): Promise<Failure[]> {
-    if (!this.#dirty) return this.#failures;
+    if (!this.#intent || !this.#dirty) return this.#failures;
     this.#dirty = false;
     const failures: Failure[] = [];
     try {
@@ -92,6 +93,7 @@ export class OverlayReconciler {
   }
   /** Removes entries and devices that nothing refers to any more. @throws OperationalError KERNEL */
   async removeUnused(): Promise<Failure[]> {
+    if (!this.#intent) return [];
     const neighbours = [...this.#neighbours.pendingDeletes()];
     const entries = [...this.#fdb.pendingDeletes()];
     const failures = [

@@ -10,6 +10,7 @@ import {
   messageOf,
 } from '#core';
 import { type Failure, isHostRoute, type Netlink, type Route, type RouteWrite, routeKey } from '../kernel/types.ts';
+import { declareRouteMetrics } from './route-metrics.ts';
 import { RouteIndex, sameRoute, withKernelMetric } from './route-state.ts';
 
 /** Why a desired route is not in the kernel. */
@@ -57,7 +58,7 @@ const CHUNK = 2_048;
  *                          ├─▶ DeltaTracker ─ pending ┤                 ├─▶ kernel
  *     events, readBack() ─▶ actual ┘                  └─▶ applyUpdates ─┘
  *
- * Nothing is written before the first `readBack`. An interface that comes, goes or is renamed changes only what is known of the
+ * Before the first `readBack` nothing is written and nobody is woken (I2). An interface that comes, goes or is renamed changes only what is known of the
  * actual side; what then differs is written again.
  */
 export class RouteReconciler {
@@ -71,6 +72,8 @@ export class RouteReconciler {
   #moved = new Set<Addr>();
   #tail: Promise<unknown> = Promise.resolve();
   #readNeeded = true;
+  /** `readBack` has been asked for: the desired side is whole. */
+  #live = false;
   #written = 0;
   /** Facts that arrive while a dump runs are newer than the dump, and are put on top of it. */
   #during: Fact[] | null = null;
@@ -80,7 +83,7 @@ export class RouteReconciler {
 
   constructor(options: RouteReconcilerOptions) {
     this.#o = options;
-    this.#counters = declareMetrics(options.metrics, this);
+    this.#counters = declareRouteMetrics(options.metrics, () => this.counts);
     this.#stop = options.netlink.watch({
       link: ({ link, gone }) => this.#onLink(link.name, link.index, link.adminUp && !gone, gone),
       address: (_, gone) => {
@@ -125,11 +128,13 @@ export class RouteReconciler {
 
   /** Reads what the kernel has; the next apply writes the difference. @throws OperationalError KERNEL */
   readBack(): Promise<void> {
+    this.#live = true;
     return this.#inTurn(() => this.#read());
   }
   /** Removes what is not desired. First of the two, before the policy that protects the endpoints goes. */
   applyDeletes(): Promise<void> {
     return this.#inTurn(async () => {
+      if (!this.#live) return;
       if (this.#readNeeded) await this.#read();
       await this.#write(this.#dueDeletes());
     });
@@ -137,6 +142,7 @@ export class RouteReconciler {
   /** Writes what is missing or wrong. Last, when everything that the routes rely on is in place. */
   applyUpdates(): Promise<void> {
     return this.#inTurn(async () => {
+      if (!this.#live) return;
       if (this.#readNeeded) await this.#read();
       await this.#write(this.#dueUpdates());
       this.#forgetMoved();
@@ -315,7 +321,7 @@ export class RouteReconciler {
     if (this.#tracker.pendingCount === was) return;
     this.#counters.repairs.inc();
     if (this.#tracker.desired(key)) this.#o.log.warn({ route: route.to, gone }, 'route changed by somebody else');
-    this.#o.onDirty();
+    this.#wake();
   }
 
   #onLink(name: string, index: number, up: boolean, gone: boolean): void {
@@ -331,7 +337,7 @@ export class RouteReconciler {
         this.#failed.delete(key);
         waiting = true;
       }
-    if (waiting) this.#o.onDirty();
+    if (waiting) this.#wake();
   }
   /** The kernel drops an interface's routes without a word when it goes down or away. */
   #onLinkDown(name: string): void {
@@ -342,21 +348,24 @@ export class RouteReconciler {
     }
     // Where the kernel chose the interface of a gateway by itself, only a read-back tells which routes went.
     if (this.#index.unresolved > 0 && !this.#o.isWorkloadLink(name)) this.#askReadBack(`interface ${name} is down`);
-    if (lost.length > 0) this.#o.onDirty();
+    if (lost.length > 0) this.#wake();
   }
   #askReadBack(why: string): void {
     if (this.#readNeeded) return;
     this.#readNeeded = true;
     this.#o.log.debug({ why }, 'routes will be read back');
-    this.#o.onDirty();
+    this.#wake();
   }
 
+  #wake(): void {
+    if (this.#live) this.#o.onDirty();
+  }
   #wakeAt(due: number): void {
     if (this.#timer && this.#timer.due <= due) return;
     this.#timer?.cancel();
     const cancel = this.#o.clock.after(due - this.#o.clock.now(), () => {
       this.#timer = null;
-      this.#o.onDirty();
+      this.#wake();
     });
     this.#timer = { due, cancel };
   }
@@ -381,17 +390,3 @@ export const createRouteReconciler = (options: RouteReconcilerOptions): RouteRec
 
 const isLocalHost = (route: Route): boolean => route.via.type === 'link' && isHostRoute(route);
 const addressOf = (route: Route): Addr => route.to.slice(0, route.to.indexOf('/')) as Addr;
-
-function declareMetrics(metrics: Metrics, reconciler: RouteReconciler) {
-  metrics.gauge('tsnet_routes', 'Routes of protocol 80, by state', ['state'], (gauge) => {
-    for (const [state, count] of Object.entries(reconciler.counts)) gauge.set({ state }, count);
-  });
-  return {
-    writes: metrics.counter('tsnet_route_writes_total', 'Route changes sent to the kernel', ['op']),
-    failures: metrics.counter('tsnet_route_failures_total', 'Route changes that the kernel refused'),
-    repairs: metrics.counter('tsnet_route_repairs_total', 'Routes of ours that somebody else changed'),
-    readBacks: metrics.counter('tsnet_route_readbacks_total', 'Times that all routes were read from the kernel'),
-    overruns: metrics.counter('tsnet_netlink_overruns_total', 'Times that route events were lost'),
-    flows: metrics.counter('tsnet_flows_removed_total', 'Tracked flows removed because their address went or moved'),
-  };
-}

@@ -110,6 +110,7 @@ beforeAll(async () => {
   const isWorkloadLink = (name: string) => name.startsWith('cali');
   routes = createRouteReconciler({ ...common, metrics: createMetrics(), onDirty: () => void apply(), isWorkloadLink });
   await monitor.start();
+  await routes.readBack();
 });
 afterAll(() => {
   overlay.close();

@@ -68,6 +68,7 @@ beforeAll(async () => {
   settings = new SettingsReconciler({ ...common, sysctl, onDirty: () => void apply() });
   monitor = createInterfaceMonitor({ ...common, onChange: () => void apply(), refresh: 0 });
   await monitor.start();
+  await routes.readBack();
   settings.set('', nodeSettings({ forwarding: true }));
   workloads.forEach((name, i) => {
     settings.set(`cali${name}`, workloadSettings(`cali${name}`, { spoofing: false, defaultRpFilter: '1' }));

@@ -8,6 +8,7 @@ let netlink: Netlink;
 let routes: RouteReconciler;
 let scheduled = false;
 let running = false;
+let begun = false;
 
 const toLink = (to: string, link: string): Route => ({
   to: prefix(to),
@@ -36,15 +37,18 @@ function loop(): void {
   scheduled = true;
   setImmediate(() => {
     scheduled = false;
-    if (running) void apply();
+    if (running && begun) void apply();
   });
 }
 async function apply(): Promise<void> {
+  if (!begun) await routes.readBack();
+  begun = true;
   await routes.applyDeletes();
   await routes.applyUpdates();
 }
 function start(): void {
   running = true;
+  begun = false;
   netlink = createNetlink();
   routes = createRouteReconciler({
     netlink,
@@ -81,6 +85,18 @@ afterEach(async () => {
 });
 
 describe('routes to workloads', () => {
+  test('before the first read-back nothing is written or removed, whatever happens', async () => {
+    ns.sh('ip route add blackhole 10.66.0.0/26 proto 80; ip route add 10.65.0.7/32 dev cali1 proto 80');
+    want(toLink('10.65.0.1/32', 'cali1'));
+    await routes.applyDeletes();
+    await routes.applyUpdates();
+    ns.sh('ip route del 10.65.0.7/32 proto 80');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(shown()).toEqual(['blackhole 10.66.0.0/26']);
+    await apply();
+    expect(shown()).toEqual(['10.65.0.1 dev cali1 scope link metric 1024']);
+  });
+
   test('both families are written, read back as equal, and not written again', async () => {
     want(toLink('10.65.0.1/32', 'cali1'), toLink('fd00:65::1/128', 'cali1'));
     await apply();
@@ -340,6 +356,7 @@ describe('scale', () => {
   });
 
   test('lost events are noticed', async () => {
+    await apply();
     let overruns = 0;
     const other = createNetlink();
     const stopWatching = other.watch({ route: () => undefined, overrun: () => overruns++ });
