@@ -1,13 +1,93 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Runner } from './program.ts';
+
+const OUTPUT = () => new Option('-o, --output <format>', 'table, yaml or json');
+const NODE = () => new Option('--node <name>', 'as that agent last published it, instead of asking the one here');
+const ALL = () => new Option('--all', 'of all nodes, as their agents last published it');
 
 /** The verbs that look at agents, IPAM and this program itself. */
 export function addInspection(program: Command, run: Runner): void {
+  addNode(program, run);
+  addBgp(program, run);
   program
     .command('version')
     .description('print the version of this program and of the cluster')
     .option('--client', 'only of this program; asks no datastore')
-    .option('-o, --output <format>', 'table, yaml or json')
+    .addOption(OUTPUT())
     .addHelpText('after', '\nExample:\n  tsnetctl version -o json')
     .action(run(async () => (await import('./verbs/version.ts')).version));
+  program
+    .command('completion')
+    .description('print a script that completes commands, kinds and the names of resources')
+    .argument('<shell>', 'bash, zsh or fish')
+    .addHelpText('after', COMPLETION_EXAMPLES)
+    .action(run(async () => (await import('./verbs/completion.ts')).completion));
+  program
+    .command('__complete', { hidden: true })
+    .argument('[words...]')
+    .action(
+      run(async () => {
+        const { complete } = await import('./verbs/completion.ts');
+        return (session, words: string[]) => complete(session, program, words);
+      }),
+    );
+}
+
+const COMPLETION_EXAMPLES = `
+Examples:
+  source <(tsnetctl completion bash)
+  tsnetctl completion bash > /etc/bash_completion.d/tsnetctl
+  tsnetctl completion fish | source`;
+
+function addNode(program: Command, run: Runner): void {
+  const node = program.command('node').description('look at nodes');
+  node
+    .command('status')
+    .description('how an agent is: ready or why not, sessions, endpoints, refused rules')
+    .addOption(NODE())
+    .addOption(ALL())
+    .addOption(OUTPUT())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tsnetctl node status\n  tsnetctl node status --all\n  tsnetctl node status --node n2 -o json',
+    )
+    .action(run(async () => (await import('./verbs/node.ts')).status));
+  node
+    .command('checksystem')
+    .description('whether this machine has what an agent needs: kernel, modules, programs, privileges')
+    .option('-f, --kernel-config <file>', 'a kernel configuration to look in as well')
+    .addOption(OUTPUT())
+    .addHelpText('after', '\nExample:\n  tsnetctl node checksystem')
+    .action(run(async () => (await import('./verbs/checksystem.ts')).checksystem));
+}
+
+function addBgp(program: Command, run: Runner): void {
+  const bgp = program.command('bgp').description('look at BGP sessions and routes');
+  bgp
+    .command('peers')
+    .description('every session, with the reason when it is not up')
+    .addOption(NODE())
+    .addOption(ALL())
+    .addOption(new Option('-o, --output <format>', 'table, wide, yaml or json'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tsnetctl bgp peers\n  tsnetctl bgp peers --all -o json\n  tsnetctl --socket /run/bgpd.sock bgp peers',
+    )
+    .action(run(async () => (await import('./verbs/bgp.ts')).peers));
+  bgp
+    .command('routes')
+    .description('the routes of the table, or those of one peer')
+    .argument('[prefix]', 'only this prefix')
+    .option('--longer', 'with all prefixes inside it')
+    .option('--received <peer>', 'what this peer sent, rejected routes included')
+    .option('--advertised <peer>', 'what is sent to this peer')
+    .option('--why', 'why a route is not best, not accepted or not advertised')
+    .addOption(NODE())
+    .addOption(ALL())
+    .addOption(OUTPUT())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tsnetctl bgp routes\n  tsnetctl bgp routes 10.65.0.0/26 --why\n  tsnetctl bgp routes --received 10.0.0.1 -o json',
+    )
+    .action(run(async () => (await import('./verbs/bgp.ts')).routes));
 }

@@ -1,5 +1,5 @@
 import { type Command, CommanderError } from 'commander';
-import { hasCode, messageOf, OperationalError } from '#core';
+import { hasCode, messageOf, OperationalError, VERSION } from '#core';
 import { type Io, painter, printable } from './io.ts';
 import { createProgram } from './program.ts';
 
@@ -11,8 +11,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   });
   try {
     if (isVersion(argv)) {
-      const { version } = await import('./verbs/version.ts');
-      return await version({ io, globals: {} }, { client: true, short: true });
+      io.stdout.write(`${VERSION}\n`);
+      return 0;
     }
     if (argv.length === 0) {
       program.outputHelp();

@@ -9,6 +9,8 @@ export const IPAM_BLOCKS_PREFIX = '/calico/ipam/v2/assignment/';
 export const IPAM_HANDLES_PREFIX = '/calico/ipam/v2/handle/';
 /** What only tsnet keeps: live status that agents publish. */
 export const TSNET_PREFIX = '/tsnet/v1/';
+/** What each agent publishes of itself, by node name. */
+export const STATUS_PREFIX = `${TSNET_PREFIX}status/`;
 
 /** Owner of a block: a node, or a name that stands for no node, such as `load-balancer`. */
 export interface AffinityOwner {
