@@ -32,6 +32,7 @@ export {
   workloadEndpointName,
   workloadEndpointPrefix,
 } from './endpoint-name.ts';
+export * from './ipam/index.ts';
 export * from './ipam-codec.ts';
 export * from './keys.ts';
 export { MemoryStore } from './memory.ts';
