@@ -44,8 +44,11 @@ export interface Route {
 }
 /** To one address. */
 export const isHostRoute = (r: Pick<Route, 'to'>): boolean => isHostPrefix(r.to);
+/** IPv6 has no metric 0: the kernel stores IP6_RT_PRIO_USER in its place. */
+export const kernelMetric = (r: Pick<Route, 'to' | 'metric'>): number =>
+  r.metric === 0 && r.to.includes(':') ? 1024 : r.metric;
 /** As the kernel keys routes: destination, table, metric. */
-export const routeKey = (r: Pick<Route, 'to' | 'table' | 'metric'>): string => `${r.to} ${r.table} ${r.metric}`;
+export const routeKey = (r: Pick<Route, 'to' | 'table' | 'metric'>): string => `${r.to} ${r.table} ${kernelMetric(r)}`;
 
 /** One change of the kernel's routes. `add` fails where any route stands at the key; `replace` is for a key that holds our route. */
 export interface RouteWrite {

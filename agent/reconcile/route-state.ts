@@ -1,12 +1,4 @@
-import { familyOf } from '#core';
 import type { Route, Via } from '../kernel/types.ts';
-
-/** IPv6 has no metric 0: the kernel stores IP6_RT_PRIO_USER. */
-const DEFAULT_METRIC_SIX = 1024;
-
-/** The route as the kernel will report it, so that its key is the same on both sides. */
-export const withKernelMetric = (route: Route): Route =>
-  route.metric === 0 && familyOf(route.to) === 6 ? { ...route, metric: DEFAULT_METRIC_SIX } : route;
 
 /** Whether the route that is there does what the wanted one asks. A hop without interface is satisfied by any. */
 export function sameRoute(want: Route, have: Route): boolean {

@@ -11,7 +11,7 @@ import {
 } from '#core';
 import { type Failure, isHostRoute, type Netlink, type Route, type RouteWrite, routeKey } from '../kernel/types.ts';
 import { declareRouteMetrics } from './route-metrics.ts';
-import { RouteIndex, sameRoute, withKernelMetric } from './route-state.ts';
+import { RouteIndex, sameRoute } from './route-state.ts';
 
 /** Why a desired route is not in the kernel. */
 export interface RouteProblem {
@@ -97,11 +97,9 @@ export class RouteReconciler {
     });
   }
 
-  /** Changes of the desired side, by `routeKey`; undefined removes. A route whose key is not its own `routeKey` is a bug of the caller. */
+  /** Changes of the desired side, by `routeKey`; undefined removes. */
   update(changes: ReadonlyMap<string, Route | undefined>): void {
-    for (const [givenKey, given] of changes) {
-      const route = given && withKernelMetric(given);
-      const key = route ? routeKey(route) : givenKey;
+    for (const [key, route] of changes) {
       const before = this.#tracker.desired(key);
       if (before && isLocalHost(before) && !(route && sameRoute(route, before))) this.#moved.add(addressOf(before));
       else if (before && route && isLocalHost(route) && !sameRoute(route, before)) this.#moved.add(addressOf(route));
@@ -115,10 +113,7 @@ export class RouteReconciler {
   replace(all: readonly Route[]): void {
     const changes = new Map<string, Route | undefined>();
     for (const key of this.#tracker.allDesired.keys()) changes.set(key, undefined);
-    for (const route of all) {
-      const wanted = withKernelMetric(route);
-      changes.set(routeKey(wanted), wanted);
-    }
+    for (const route of all) changes.set(routeKey(route), route);
     for (const [key, route] of changes) {
       const before = this.#tracker.desired(key);
       if (before && route && sameRoute(route, before)) changes.delete(key);

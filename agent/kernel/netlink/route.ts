@@ -1,5 +1,5 @@
 import { type Addr, addrBytes, bytesToAddr, type Family, familyOf, type Prefix, prefixAddr, prefixLength } from '#core';
-import { type Lookup, ROUTE_PROTOCOL, type Route, type RouteWrite, type Via } from '../types.ts';
+import { kernelMetric, type Lookup, ROUTE_PROTOCOL, type Route, type RouteWrite, type Via } from '../types.ts';
 import { type Datagram, F, LITTLE, type Message, type MessageWriter } from './message.ts';
 
 /** linux/rtnetlink.h */
@@ -47,7 +47,7 @@ export function encodeRoute(w: MessageWriter, write: RouteWrite, seq: number, in
   w.u8(remove ? SCOPE.NOWHERE : route.via.type === 'link' && family === 4 ? SCOPE.LINK : SCOPE.UNIVERSE);
   w.u8(remove ? 0 : blackhole ? RTN.BLACKHOLE : RTN.UNICAST).u32(0);
   w.attr(RTA.DST, addrBytes(prefixAddr(route.to)));
-  w.attr32(RTA.PRIORITY, route.metric);
+  w.attr32(RTA.PRIORITY, kernelMetric(route));
   if (route.table >= 256) w.attr32(RTA.TABLE, route.table);
   if (!remove) {
     if (route.source) w.attr(RTA.PREFSRC, addrBytes(route.source));
