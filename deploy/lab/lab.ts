@@ -106,7 +106,8 @@ export class Lab {
     const workload = this.workload(name);
     await this.remove(endpointManifest(workload, ''));
     await detachInterface(workload);
-    await this.daemon(`probe-${name}`).stop('SIGKILL');
+    const probe = this.state.daemons().find((record) => record.name === `probe-${name}`);
+    if (probe) await new Daemon(this.state, probe).stop('SIGKILL');
     this.#probes.get(name)?.close();
     this.#probes.delete(name);
     await removeNetns(workload.netns);

@@ -75,9 +75,18 @@ export class LabNode {
   /** Waits until the agent says that it is ready. */
   async ready(): Promise<void> {
     await this.agent.waitFor(`the agent on ${this.name} to be ready`, async () => {
-      const { ready, notReady } = (await this.ctl(['node', 'status'])) as { ready: boolean; notReady: unknown[] };
-      return ready || `not ready: ${JSON.stringify(notReady)}`;
+      const { status, text } = await this.get('http://127.0.0.1:9099/readiness');
+      return status === 200 || text.trim();
     });
+  }
+  /** HTTP from inside the node: its agent listens on the node's own loopback only. */
+  async get(url: string): Promise<{ status: number; text: string }> {
+    const script = `fetch(${JSON.stringify(url)}).then(async (r) =>
+      process.stdout.write(JSON.stringify({ status: r.status, text: await r.text() })))`;
+    const { code, stdout, stderr } = await this.exec([process.execPath, '-e', script]);
+    if (code !== 0)
+      throw new LabError(`${url} on ${this.name}: ${/cause: Error: (.*)/.exec(stderr)?.[1] ?? 'no answer'}`);
+    return JSON.parse(stdout);
   }
   async stop(): Promise<void> {
     await this.agent.stop();

@@ -1,17 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Daemon, type LabNode, waitFor } from '../../deploy/lab/index.ts';
+import { Daemon, waitFor } from '../../deploy/lab/index.ts';
 import { useLab, waitReach } from './use-lab.ts';
 
 /** What a person and a monitoring system see: tsnetctl, /metrics by a real Prometheus, health, logs. */
 
 const lab = useLab('op', { nodes: 2 });
-
-/** A GET from inside the node's namespace; the agent listens on its loopback only. */
-async function get(node: LabNode, url: string): Promise<{ status: number; text: string }> {
-  const script = `fetch(${JSON.stringify(url)}).then(async (r) => console.log(JSON.stringify({status: r.status, text: await r.text()})))`;
-  return JSON.parse(await node.run([process.execPath, '-e', script]));
-}
 
 describe('tsnetctl', () => {
   const ctl = async (...args: string[]) => {
@@ -99,7 +93,7 @@ describe('tsnetctl', () => {
 describe('metrics', () => {
   test('promtool finds nothing to complain about', async () => {
     const node = lab().node('node-1');
-    const { status, text } = await get(node, 'http://127.0.0.1:9091/metrics');
+    const { status, text } = await node.get('http://127.0.0.1:9091/metrics');
     expect(status).toBe(200);
     const { code, stdout, stderr } = await node.exec(['promtool', 'check', 'metrics'], text);
     expect([code, stdout, stderr]).toEqual([0, '', '']);
@@ -123,11 +117,11 @@ describe('metrics', () => {
       ],
     });
     const query = async (text: string): Promise<number[]> => {
-      const answer = await get(node, `http://127.0.0.1:9090/api/v1/query?query=${encodeURIComponent(text)}`);
+      const answer = await node.get(`http://127.0.0.1:9090/api/v1/query?query=${encodeURIComponent(text)}`);
       return JSON.parse(answer.text).data.result.map((sample: { value: [number, string] }) => Number(sample.value[1]));
     };
     await prometheus.waitFor('a scrape', async () => `${await query('up')}` === '1' || 'not up');
-    const found = JSON.parse((await get(node, 'http://127.0.0.1:9090/api/v1/label/__name__/values')).text)
+    const found = JSON.parse((await node.get('http://127.0.0.1:9090/api/v1/label/__name__/values')).text)
       .data as string[];
     const wanted = [
       'tsnet_apply_seconds_bucket',
@@ -150,17 +144,17 @@ describe('metrics', () => {
 describe('health', () => {
   test('says yes, and while it is not ready says why', async () => {
     const node = lab().node('node-1');
-    expect((await get(node, 'http://127.0.0.1:9099/liveness')).status).toBe(200);
-    expect((await get(node, 'http://127.0.0.1:9099/readiness')).status).toBe(200);
+    expect((await node.get('http://127.0.0.1:9099/liveness')).status).toBe(200);
+    expect((await node.get('http://127.0.0.1:9099/readiness')).status).toBe(200);
     await lab().cut('node-2', 'etcd');
     const second = lab().node('node-2');
     await second.stop();
     await second.start();
     await waitFor('an answer', async () => {
-      const { status, text } = await get(second, 'http://127.0.0.1:9099/readiness');
+      const { status, text } = await second.get('http://127.0.0.1:9099/readiness');
       return (status === 503 && /datastore|sync/i.test(text)) || `${status} ${text}`;
     });
-    expect((await get(second, 'http://127.0.0.1:9099/liveness')).status).toBe(200);
+    expect((await second.get('http://127.0.0.1:9099/liveness')).status).toBe(200);
     await lab().heal('node-2', 'etcd');
     await second.ready();
   });

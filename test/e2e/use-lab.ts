@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import {
   createLab,
   type FlowReport,
@@ -20,6 +20,11 @@ export function useLab(name: string, options: Omit<LabOptions, 'name'> = {}): ()
       for (const [node, length] of lengths)
         process.stderr.write(`--- ${node.name}\n${node.logText().slice(length).slice(-6_000)}\n`);
     });
+  });
+  afterEach(async () => {
+    // What a failed test left behind would fail those after it.
+    const planned = new Set(lab?.plan.workloads.map(({ name }) => name));
+    for (const extra of lab?.workloads ?? []) if (!planned.has(extra.name)) await lab?.removeWorkload(extra.name);
   });
   afterAll(() => lab?.down());
   return () => {
