@@ -58,6 +58,12 @@ export class Etcd {
     this.daemon.thaw();
   }
 
+  /** Makes it run whatever was done to it. */
+  async recover(): Promise<void> {
+    if (this.#daemon?.alive) this.thaw();
+    else await this.start();
+  }
+
   /** Writes all at one revision. */
   async put(entries: readonly Entry[]): Promise<void> {
     // etcd takes at most 128 operations in a transaction.

@@ -104,6 +104,8 @@ describe('an agent that is killed', () => {
 
 describe('etcd', () => {
   afterEach(async () => {
+    await lab().etcd.recover();
+    for (const [a, b] of await lab().cuts()) await lab().heal(a, b);
     for (const node of lab().nodes) await inSync(node);
   });
   const notFollowed = (node: LabNode) =>
