@@ -60,7 +60,12 @@ beforeAll(async () => {
   mkdirSync(directory);
   const [machine] = plan.nodes;
   await createNetns(machine.netns);
-  await ip(machine.netns, ['link add eth0 type dummy', 'addr add 10.99.0.11/24 dev eth0', 'link set eth0 up']);
+  await ip(machine.netns, [
+    'link add eth0 type veth peer name wire',
+    'addr add 10.99.0.11/24 dev eth0',
+    'link set eth0 up',
+    'link set wire up',
+  ]);
   for (const workload of [web, client]) {
     state.saveWorkload(workload);
     await createWorkload(workload, machine);
