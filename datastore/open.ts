@@ -1,4 +1,4 @@
-import { type Clock, type Log, OperationalError } from '#core';
+import { assertNever, type Clock, type Log } from '#core';
 import { MemoryStore } from './memory.ts';
 import type { Store } from './store.ts';
 
@@ -36,7 +36,11 @@ export async function openStore(config: StoreConfig, context: StoreContext): Pro
       const { EtcdStore } = await import('./etcd/store.ts');
       return new EtcdStore(config, context);
     }
+    case 'directory': {
+      const { DirectoryStore } = await import('./directory/store.ts');
+      return DirectoryStore.open(config.directory, context);
+    }
     default:
-      throw new OperationalError('CONFIG', `a datastore of type ${config.type} cannot be opened`);
+      return assertNever(config);
   }
 }

@@ -1,3 +1,6 @@
+import type { Cancel } from '#core';
+import type { InvalidObject } from './update.ts';
+
 /** A key with its raw value; `modRevision` is the revision of its last change, the token of compare-and-swap. */
 export interface KeyValue {
   readonly key: string;
@@ -39,6 +42,9 @@ export type WatchMessage =
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected'; readonly reason: string };
 
+/** Told what is wrong with a source that people edit, and (null) when it is right again. */
+export type FaultListener = (where: string, invalid: InvalidObject | null) => void;
+
 /**
  * The narrow door to whatever holds the cluster's keys: etcd, a directory of files, or memory. All three pass the same suite
  * (test/unit/datastore/store-suite.ts). Every call has a deadline and rejects with an OperationalError whose code is UNAVAILABLE, TIMEOUT,
@@ -53,6 +59,8 @@ export interface Store {
   txn(compares: readonly Compare[], writes: readonly Write[]): Promise<TxnResult>;
   /** Events of keys under the prefix after `fromRevision` (exclusive), until the signal aborts. */
   watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<WatchMessage>;
+  /** For stores that people edit: what they wrote that cannot be used, now and from then on. */
+  watchFaults?(listen: FaultListener): Cancel;
   /** Reachability, for status and for `tsnetctl`. */
   status(): Promise<{ revision: bigint; version?: string }>;
   close(): Promise<void>;

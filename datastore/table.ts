@@ -24,6 +24,8 @@ export class KeyTable {
   #era = 0;
   #waiters = new Set<() => void>();
   #expiries = new Map<string, Cancel>();
+  /** Whether contents decided elsewhere were taken over; what came before that has no history here. */
+  #adopted = false;
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -105,6 +107,26 @@ export class KeyTable {
     this.#history = [];
     this.#compacted = revision;
     this.#era++;
+    this.#wake();
+  }
+
+  /** Takes over contents that were decided elsewhere: what differs becomes events up to the revision. */
+  adopt(revision: bigint, contents: ReadonlyMap<string, Entry>): void {
+    if (revision < this.#revision) {
+      this.restore([], revision);
+      this.#entries = new Map([...contents].map(([key, { value, mod }]) => [key, { value, mod }]));
+      return;
+    }
+    const events: WatchEvent[] = [];
+    for (const key of this.#entries.keys()) if (!contents.has(key)) events.push({ key, value: null, revision });
+    for (const [key, { value, mod }] of contents)
+      if (this.#entries.get(key)?.mod !== mod) events.push({ key, value, revision: mod });
+    if (!this.#adopted) this.#compacted = revision;
+    else this.#history.push(...events.sort((a, b) => (a.revision < b.revision ? -1 : a.revision > b.revision ? 1 : 0)));
+    this.#entries = new Map([...contents].map(([key, { value, mod }]) => [key, { value, mod }]));
+    this.#revision = revision;
+    this.#adopted = true;
+    this.#forget();
     this.#wake();
   }
 

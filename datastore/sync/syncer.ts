@@ -34,8 +34,10 @@ export function startSyncer(options: SyncerOptions): Syncer {
     const scope = new Scope(prefix, kinds, options, (status, reason) => statuses.set(i, status, reason));
     return scope.run(abort.signal);
   });
+  const cancelFaults = options.store.watchFaults?.((where, invalid) => options.sink.onInvalid(where, invalid));
   return {
     stop: async () => {
+      cancelFaults?.();
       abort.abort();
       await Promise.all(scopes);
     },
