@@ -170,10 +170,10 @@ export class Lab {
       await Promise.all(plan.nodes.map((node) => this.#startWorkloadsOf(node.name)));
       return this.workloads.map((w) => `${w.name} ${w.addresses.join(' ')}`).join('\n');
     });
-    for (const node of this.nodes) await steps.step(`agent on ${node.name}`, () => this.#startAgent(node));
+    for (const node of this.nodes) await node.start();
+    for (const node of this.nodes) await steps.step(`agent on ${node.name}`, () => this.#agentReady(node));
   }
-  async #startAgent(node: LabNode): Promise<string> {
-    await node.start();
+  async #agentReady(node: LabNode): Promise<string> {
     await node.ready();
     return `ready, pid ${node.agent.record.pid}`;
   }

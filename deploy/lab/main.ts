@@ -34,20 +34,31 @@ async function up(flags: UpFlags): Promise<number> {
     tor: { asNumber: Number(flags.torAs), sessions: flags.torSessions },
     noDefaultRoute: [`node-${flags.nodes}`],
   };
-  const interrupted = interruption();
-  interrupted.then(stopWaiting);
-  const lab = await createLab(options, steps);
+  let stopped = false;
+  const interrupted = interruption().then(() => {
+    stopped = true;
+    stopWaiting();
+  });
   try {
-    await check(lab, steps);
-    if (flags.once) return 0;
-    print(`\n${commandsText(lab)}\n\nThe lab stays up until Ctrl-C.`);
-    await interrupted;
-    print('\ntaking the lab down');
-    return 0;
-  } finally {
-    if (!(flags.once && flags.keep)) await lab.down();
+    const lab = await createLab(options, steps);
+    try {
+      await check(lab, steps);
+      if (flags.once) return 0;
+      print(`\n${commandsText(lab)}\n\nThe lab stays up until Ctrl-C.`);
+      await interrupted;
+      print('\ntaking the lab down');
+      return 0;
+    } finally {
+      if (!(flags.once && flags.keep)) await lab.down();
+    }
+  } catch (error) {
+    if (!stopped) throw error;
+    print('\ninterrupted; the lab is taken down');
+    return INTERRUPTED;
   }
 }
+/** The exit code of a program that Ctrl-C ended. */
+const INTERRUPTED = 130;
 
 /** Sessions, routes and reachability, as they have to be; what is shown is what was seen. */
 async function check(lab: Lab, steps: ReturnType<typeof terminalSteps>): Promise<void> {
