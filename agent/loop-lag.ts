@@ -12,12 +12,12 @@ export class LoopLag {
     this.#histogram.enable();
     metrics.gauge(
       'tsnet_loop_lag_seconds',
-      'Event loop delay since the last scrape, by quantile',
-      ['quantile'],
+      'Event loop delay since the last scrape, by percentile',
+      ['percentile'],
       (gauge) => {
         const { p50, p99 } = this.milliseconds();
-        gauge.set({ quantile: '0.5' }, p50 / 1000);
-        gauge.set({ quantile: '0.99' }, p99 / 1000);
+        gauge.set({ percentile: '50' }, p50 / 1000);
+        gauge.set({ percentile: '99' }, p99 / 1000);
         this.#histogram.reset();
       },
     );
