@@ -44,7 +44,10 @@ export async function readResourceFile(root: string, path: string): Promise<File
   const entries = new Map<string, string>();
   const faults: InvalidObject[] = [];
   const broken = new Set<string>();
-  const source = await readSource(path, await readFile(join(root, path), 'utf8'));
+  const text = await readFile(join(root, path), 'utf8').catch((error: unknown) => error as Error);
+  // A file that may not be read harms only itself.
+  if (typeof text !== 'string') return unreadable(path, text);
+  const source = await readSource(path, text);
   let torn = source.faults.length > 0;
   for (const { line, column, message } of source.faults)
     faults.push({ where: `${path}:${line}:${column}`, kind: 'unknown', id: '', message });
@@ -64,6 +67,14 @@ export async function readResourceFile(root: string, path: string): Promise<File
   }
   return { entries, faults, broken, torn, doubles: false };
 }
+
+const unreadable = (path: string, error: Error): FileContents => ({
+  entries: new Map(),
+  faults: [{ where: `${path}:1:1`, kind: 'unknown', id: '', message: `cannot be read: ${error.message}` }],
+  broken: new Set(),
+  torn: true,
+  doubles: false,
+});
 
 function fault(document: SourceDocument, key: string, { field, message }: FieldError): InvalidObject {
   const { file, line, column } = document.locate(field);
