@@ -87,7 +87,7 @@ function decodeCapabilities(bytes: Uint8Array, found: Collector): Malformed | nu
     if (bytes.length - at < 2 || end > bytes.length)
       return openFault(OPEN_ERROR.unspecific, 'capability runs past the end of its parameter');
     const capability = decodeCapability(bytes[at], bytes.subarray(at + 2, end));
-    if (capability.ok) found.add(capability.value, bytes.subarray(at, end));
+    if (capability.ok) found.add(capability.value);
     else if (capability.error.disposition === 'ignore') found.notes.push(capability.error);
     else return capability.error;
     at = end;
@@ -98,19 +98,20 @@ function decodeCapabilities(bytes: Uint8Array, found: Collector): Malformed | nu
 /** Keeps one of equal capabilities, in time linear in their number (RFC 5492 §4), and the last graceful restart (RFC 4724 §3). */
 class Collector {
   readonly notes: Malformed[] = [];
-  readonly #byBytes = new Map<string, Capability>();
+  readonly #byValue = new Map<string, Capability>();
   #gracefulRestart: string | undefined;
 
-  add(capability: Capability, bytes: Uint8Array): void {
-    const key = String.fromCharCode(...bytes);
+  add(capability: Capability): void {
+    // Equal in meaning is equal here: what was left out of a value does not tell two apart.
+    const key = String.fromCharCode(...encodeCapability(capability));
     if (capability.name === 'graceful-restart') {
-      if (this.#gracefulRestart !== undefined) this.#byBytes.delete(this.#gracefulRestart);
+      if (this.#gracefulRestart !== undefined) this.#byValue.delete(this.#gracefulRestart);
       this.#gracefulRestart = key;
     }
-    if (!this.#byBytes.has(key)) this.#byBytes.set(key, capability);
+    if (!this.#byValue.has(key)) this.#byValue.set(key, capability);
   }
   list(): Capability[] {
-    return [...this.#byBytes.values()];
+    return [...this.#byValue.values()];
   }
 }
 
