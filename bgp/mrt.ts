@@ -13,8 +13,8 @@ const TABLE_DUMP_V2 = 13;
 const PEER_INDEX_TABLE = 1;
 const RIB_UNICAST: Readonly<Record<Family, number>> = { 4: 2, 6: 4 };
 const RIB_UNICAST_ADD_PATH: Readonly<Record<Family, number>> = { 4: 8, 6: 10 };
-const PEER_IPV6 = 1;
-const PEER_AS4 = 2;
+const PEER_ADDRESS_16 = 1;
+const PEER_AS_4 = 2;
 
 export interface MrtPeer {
   readonly identifier: RouterId;
@@ -52,7 +52,7 @@ export class MrtDump {
     const w = this.#begin().u32(collector).u16(name.length).put(name).u16(peers.length);
     for (const { identifier, address, asNumber } of peers) {
       const bytes = addrBytes(address);
-      w.u8(PEER_AS4 | (bytes.length === 16 ? PEER_IPV6 : 0))
+      w.u8(PEER_AS_4 | (bytes.length === 16 ? PEER_ADDRESS_16 : 0))
         .u32(identifier)
         .put(bytes)
         .u32(asNumber);
