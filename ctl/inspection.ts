@@ -9,6 +9,7 @@ const ALL = () => new Option('--all', 'of all nodes, as their agents last publis
 export function addInspection(program: Command, run: Runner): void {
   addNode(program, run);
   addBgp(program, run);
+  addIpam(program, run);
   program
     .command('version')
     .description('print the version of this program and of the cluster')
@@ -90,4 +91,60 @@ function addBgp(program: Command, run: Runner): void {
       '\nExamples:\n  tsnetctl bgp routes\n  tsnetctl bgp routes 10.65.0.0/26 --why\n  tsnetctl bgp routes --received 10.0.0.1 -o json',
     )
     .action(run(async () => (await import('./verbs/bgp.ts')).routes));
+}
+
+const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+function addIpam(program: Command, run: Runner): void {
+  const ipam = program.command('ipam').description('look at and mend the assignment of addresses');
+  ipam
+    .command('show')
+    .description('how full pools are, or who holds an address')
+    .option('--ip <address>', 'only this address')
+    .option('--show-blocks', 'blocks, too')
+    .option('--show-borrowed', 'addresses that a node has from the block of another')
+    .option('--show-configuration', 'how addresses are assigned')
+    .addOption(OUTPUT())
+    .addHelpText('after', '\nExamples:\n  tsnetctl ipam show --show-blocks\n  tsnetctl ipam show --ip=10.65.3.70')
+    .action(run(async () => (await import('./verbs/ipam.ts')).show));
+  ipam
+    .command('check')
+    .description('what is wrong with blocks, handles and addresses, and what mends it')
+    .addOption(new Option('-o, --output <format>', 'table, yaml or json, or the name of a .json file for the report'))
+    .addOption(new Option('--show-all-ips').hideHelp())
+    .addOption(new Option('--show-problem-ips').hideHelp())
+    .addHelpText('after', '\nExample:\n  tsnetctl ipam check -o report.json')
+    .action(run(async () => (await import('./verbs/ipam.ts')).check));
+  ipam
+    .command('release')
+    .description('free addresses that nobody uses')
+    .addOption(new Option('--ip <address>', 'may be repeated').argParser(collect))
+    .addOption(
+      new Option('--from-report <file>', "the leaks that 'ipam check' found; may be repeated").argParser(collect),
+    )
+    .option('--force', 'also addresses that a workload uses')
+    .addOption(OUTPUT())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tsnetctl ipam release --ip=10.65.3.70\n  tsnetctl ipam release --from-report=report.json',
+    )
+    .action(run(async () => (await import('./verbs/ipam.ts')).release));
+  ipam
+    .command('configure')
+    .description('change how addresses are assigned')
+    .option('--strictaffinity <bool>', 'nodes take addresses from their own blocks only')
+    .option('--auto-allocate-blocks <bool>', 'nodes may take new blocks')
+    .option('--max-blocks-per-host <number>', 'at most so many blocks a node; 0: no limit')
+    .option('--ip-cooldown-seconds <number>', 'how long a released address stays unused')
+    .addOption(OUTPUT())
+    .addHelpText('after', '\nExample:\n  tsnetctl ipam configure --strictaffinity=true')
+    .action(run(async () => (await import('./verbs/ipam.ts')).configure));
+  ipam
+    .command('split')
+    .description('put several pools of equal size in the place of one')
+    .argument('<number>', '2, 4, 8, …')
+    .option('--cidr <cidr>', 'the pool with this CIDR')
+    .option('--name <name>', 'the pool with this name')
+    .addHelpText('after', '\nExample:\n  tsnetctl ipam split 4 --name=pool-a')
+    .action(run(async () => (await import('./verbs/ipam-split.ts')).split));
 }
