@@ -9,6 +9,7 @@ import { Applier } from './apply.ts';
 import { Bgp } from './bgp.ts';
 import { Cluster } from './cluster.ts';
 import { applySteps, Dataplane } from './dataplane.ts';
+import { EndpointLog } from './endpoint-log.ts';
 import { EndpointStatusFiles } from './endpoint-status.ts';
 import { LocalEndpoints } from './endpoints.ts';
 import { Health } from './health.ts';
@@ -125,6 +126,7 @@ export async function startAgent({
         });
   if (bgp) health.register('bgp', 'the speaker has not started yet');
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
+  const endpointLog = new EndpointLog(log);
   const applier = new Applier({
     steps: applySteps({ chains, sets, routes, overlay, mtuFile, settings, sysctl, bgp }),
     clock,
@@ -139,6 +141,7 @@ export async function startAgent({
           [...failures].map(([step, [first]]) => `${step}: ${first.key} ${first.error} ${first.detail}`).join('; '),
         );
       const states = endpointStates({ endpoints, routes, chains });
+      endpointLog.set(endpoints.all, states);
       files.set(
         [...endpoints.all.values()].filter((e) => states.get(e.id)?.state === 'programmed').map((e) => e.resource),
       );
