@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type RouteQuery, type Speaker, type SpeakerEvents, serveControl } from '#bgp';
+import { type RouteInfo, type RouteQuery, type Speaker, type SpeakerEvents, serveControl } from '#bgp';
 import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
 import { createResources, openStore, type StoreConfig, startSyncer } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
@@ -24,6 +24,7 @@ import { nodeSettings, sysctl } from './kernel/sysctl.ts';
 import { LoopLag } from './loop-lag.ts';
 import { MTU_FILE, MtuFile } from './mtu-file.ts';
 import { Pipeline } from './pipeline.ts';
+import { MOST_PUBLISHED_ROUTES, Publisher } from './publisher.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
 import { OverlayReconciler } from './reconcile/overlay.ts';
 import { createRouteReconciler } from './reconcile/routes.ts';
@@ -186,6 +187,15 @@ export async function startAgent({
       endpoints.onLinks(interfaces.links);
     },
   });
+  const publisher = new Publisher({
+    store,
+    node: config.nodeName,
+    clock,
+    log,
+    status: () => ({ status: nodeStatus(parts), peers: bgp?.peers() ?? [], routes: publishedRoutes(bgp) }),
+  });
+  // The files of a directory are a person's; status does not belong among them.
+  if (store.type !== 'directory') publisher.start();
   files.start();
   secrets.start();
   await interfaces.start();
@@ -227,6 +237,7 @@ export async function startAgent({
     stop: async () => {
       beating();
       registration.stop();
+      publisher.stop();
       secrets.stop();
       pipeline.close();
       await syncer.stop();
@@ -244,6 +255,12 @@ export async function startAgent({
       runner.close();
     },
   };
+}
+
+/** Best routes, or null when they are too many to keep in the datastore. */
+function publishedRoutes(bgp: Bgp | undefined): readonly RouteInfo[] | null {
+  const routes = bgp?.routes({ limit: MOST_PUBLISHED_ROUTES + 1 }) ?? [];
+  return routes.length > MOST_PUBLISHED_ROUTES ? null : routes.filter((route) => route.best);
 }
 
 function storeConfig(config: AgentConfig): StoreConfig {
