@@ -17,6 +17,9 @@ export interface KernelRoute {
   readonly metric?: number;
 }
 
+/** A node has its own /var/lib, where the agent leaves the MTU for the CNI plugin: nothing of a lab is to be found on the machine itself. */
+const OWN_VAR_LIB = 'mount --bind "$0" /var/lib && exec "$@"';
+
 /** A node: a namespace with an agent in it. */
 export class LabNode {
   readonly plan: NodePlan;
@@ -52,11 +55,13 @@ export class LabNode {
 
   /** Starts the agent without waiting for anything. */
   async start(moreArguments: readonly string[] = []): Promise<Daemon> {
-    mkdirSync(this.runDirectory, { recursive: true });
+    const own = this.#state.path(this.name, 'var-lib');
+    mkdirSync(own, { recursive: true });
     this.#agent = await Daemon.start(this.#state, {
       name: this.name,
       netns: this.plan.netns,
       command: [
+        ...['sh', '-c', OWN_VAR_LIB, own],
         process.execPath,
         AGENT,
         '--node-name',
