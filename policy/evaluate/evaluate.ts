@@ -7,7 +7,7 @@ import type {
   Tier,
   WorkloadEndpoint,
 } from '#datastore';
-import { matches, mismatch, type Packet, policySelectorText } from './match.ts';
+import { matches, mismatch, type Packet, policySelectorText, ruleProblem } from './match.ts';
 import type { World } from './world.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -109,7 +109,7 @@ class Walk {
     const policies = all.filter(({ spec }) => typesOf(spec).includes(direction));
     if (policies.length === 0) return undefined;
     for (const { id, namespace, spec } of policies) {
-      const action = this.#rules(spec[direction], namespace, { tier, policy: id });
+      const action = this.#rules(readable(spec, typesOf(spec)), namespace, { tier, policy: id });
       if (action === 'Pass') return undefined;
       if (action) return action;
     }
@@ -122,8 +122,10 @@ class Walk {
   /** undefined: the packet goes on to the next profile. */
   profile(name: string): 'Allow' | 'Deny' | undefined {
     const profile = this.#world.resources.Profile?.get(name);
-    const rules = profile?.spec[this.#place.direction];
-    const action = this.#rules(rules, '', { tier: null, policy: `Profile/${name}` });
+    const action = this.#rules(readable(profile?.spec ?? {}, ['ingress', 'egress']), '', {
+      tier: null,
+      policy: `Profile/${name}`,
+    });
     return action === 'Pass' ? undefined : action;
   }
 
@@ -132,12 +134,8 @@ class Walk {
     return { verdict: action, steps: this.steps };
   }
 
-  #rules(
-    rules: readonly Rule[] | undefined,
-    namespace: string,
-    by: Pick<Step, 'tier' | 'policy'>,
-  ): 'Allow' | 'Deny' | 'Pass' | undefined {
-    for (const [i, rule] of (rules ?? []).entries()) {
+  #rules(spec: Rules, namespace: string, by: Pick<Step, 'tier' | 'policy'>): 'Allow' | 'Deny' | 'Pass' | undefined {
+    for (const [i, rule] of (spec[this.#place.direction] ?? []).entries()) {
       if (mismatch(this.#world, rule, namespace, this.#packet) !== null) continue;
       this.#note(by, i, rule.action, 'the rule matches');
       if (rule.action !== 'Log') return rule.action;
@@ -149,6 +147,12 @@ class Walk {
     this.steps.push({ ...this.#place, ...by, rule, action, reason });
   }
 }
+
+type Rules = Partial<Record<Direction, readonly Rule[]>>;
+
+/** A policy of which any rule cannot be read has none: it keeps its place and allows nothing. Only rules of its directions count. */
+const readable = (rules: Rules, directions: readonly Direction[]): Rules =>
+  directions.some((direction) => rules[direction]?.some((rule) => ruleProblem(rule) !== null)) ? {} : rules;
 
 interface MatchingTier {
   readonly name: string;

@@ -1,4 +1,4 @@
-import { type Addr, type Family, familyOf, type Labels, parseSelector } from '#core';
+import { type Addr, type Family, familyOf, type Labels, parseCidr, parseSelector } from '#core';
 import type { EntityRule, Icmp, Port, Protocol, Rule } from '#datastore';
 import { holds, type World } from './world.ts';
 
@@ -22,6 +22,28 @@ const NUMBERS: ReadonlyMap<string, number> = new Map(
 export function protocolNumberOf(protocol: Protocol): number | undefined {
   const number = Number(protocol);
   return Number.isInteger(number) ? number : NUMBERS.get(String(protocol).toLowerCase());
+}
+
+/** Why the rule cannot be read, or null. Validation refuses such rules; where one got past it, its policy allows nothing. */
+export function ruleProblem({ protocol, notProtocol, source, destination }: Rule): string | null {
+  for (const name of [protocol, notProtocol])
+    if (name !== undefined && !((protocolNumberOf(name) ?? 256) < 256)) return `unknown protocol ${name}`;
+  return entityProblem(source ?? {}) ?? entityProblem(destination ?? {});
+}
+
+function entityProblem(entity: EntityRule): string | null {
+  const { selector, notSelector, namespaceSelector, serviceAccounts } = entity;
+  for (const text of [selector, notSelector, namespaceSelector, serviceAccounts?.selector])
+    if (text && !parseSelector(text).ok) return `selector ${text} cannot be read`;
+  for (const net of [...(entity.nets ?? []), ...(entity.notNets ?? [])])
+    if (!parseCidr(net).ok) return `${net} is not a CIDR`;
+  const port = [...(entity.ports ?? []), ...(entity.notPorts ?? [])].find(isBadRange);
+  return port === undefined ? null : `${port} is not a port`;
+}
+
+function isBadRange(port: Port): boolean {
+  const range = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(String(port));
+  return range !== null && (Number(range[1]) > Number(range[2] ?? range[1]) || Number(range[2] ?? range[1]) > 65535);
 }
 
 /** One side of a packet, as a rule's source or destination sees it. */

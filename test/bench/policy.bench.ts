@@ -195,6 +195,35 @@ const SHAPES: Record<string, () => void> = {
     coldStart(graph, customers(100_000, 100));
     singles(graph, 'customer again with another address', customers(300, 100));
   },
+  'parent-labels-100k-children': () => {
+    const graph = createPolicyGraph({ node: NODE });
+    const ingress = Array.from({ length: 100 }, (_, i) => ({
+      action: 'Allow',
+      source: { selector: `pcns.flip == '${i}'` },
+    }));
+    coldStart(
+      graph,
+      concat(
+        [resource('GlobalNetworkPolicy', 'p', { ingress })],
+        endpoints(100_000, 'remote', 1),
+        endpoints(1, NODE, 1),
+      ),
+    );
+    const flips = Array.from({ length: 10 }, (_, i) =>
+      resource('Profile', 'kns.namespace-0', { labelsToApply: { 'pcns.flip': `${i}` } }),
+    );
+    singles(graph, 'labels of 100 000 children changed', flips);
+  },
+  'set-of-100k-members': () => {
+    const graph = createPolicyGraph({ node: NODE });
+    coldStart(graph, concat(endpoints(100_000, 'remote'), endpoints(1, NODE)));
+    const policy = (i: number) =>
+      resource('GlobalNetworkPolicy', `p${i}`, {
+        ingress: [{ action: 'Allow', source: { selector: `one-in-10 != 'x${i}'` } }],
+      });
+    singles(graph, 'set of 100 000 built', [0, 1, 2, 3, 4].map(policy));
+    singles(graph, 'member changed', relabelled(1000, 'remote'));
+  },
   'selectors-10k-endpoint-updates': () => {
     const graph = createPolicyGraph({ node: NODE });
     const rule = (i: number) => ({ action: 'Allow', source: { selector: `alpha == 'beta' && has(ipset-${i})` } });
