@@ -1,6 +1,6 @@
 import type { HookState, TableState } from './types.ts';
 
-const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})"?(?: |$)/;
+const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
 
 /**
  * Reads what `iptables-save -t TABLE` prints. Only three things matter: which of our chains there are, which hash each of their rules

@@ -51,16 +51,26 @@ export const VXLAN_HOSTS = 'all-vxlan-net';
 export const allowVerdict = (config: RenderConfig): Action => (config.filterAllowAction === 'Accept' ? ACCEPT : RETURN);
 
 /**
- * What established means here. A flow has a conntrack entry that saw a reply only because its first packets passed the chains of both
- * endpoints, so its packets are accepted before the dispatch and never walk it. Closed endpoints and packet rates come before that, because
- * they concern packets and not flows; an interface without an endpoint has no route, and the reverse path check in the raw table drops what comes from it.
+ * What stands directly in the kernel's FORWARD chain, before the jump to ours. A flow has a conntrack entry that saw a reply only because
+ * its first packets passed the chains of both endpoints, so its packets are accepted here and walk nothing: the cost of a packet does not
+ * depend on the number of endpoints. Closed endpoints and packet rates come before, because they concern packets and not flows; an
+ * interface without an endpoint has no route, and the reverse path check in the raw table drops what comes from it.
  */
-function established(config: RenderConfig, match: Match): ChainRule[] {
+export function forwardFirst(config: RenderConfig, needs: FilterNeeds): ChainRule[] {
+  const each = (make: (iface: string) => ChainRule[]) => config.interfacePrefixes.flatMap((p) => make(`${p}+`));
+  const accept = config.filterAllowAction === 'Accept' ? ACCEPT : undefined;
   return [
-    rule([match, ctstate('RELATED', 'ESTABLISHED')], allowVerdict(config)),
-    ...(config.dropInvalid ? [invalid(match)] : []),
+    ...each((iface) => [
+      ...(needs.closed ? [rule([from(iface)], jump(CLOSED_FROM)), rule([to(iface)], jump(CLOSED_TO))] : []),
+      ...(needs.rateFrom ? [rule([from(iface)], jump(RATE_FROM))] : []),
+      ...(needs.rateTo ? [rule([to(iface)], jump(RATE_TO))] : []),
+      ...(accept ? [rule([from(iface), ESTABLISHED], accept), rule([to(iface), ESTABLISHED], accept)] : []),
+    ]),
+    rule([], jump('cali-FORWARD')),
   ];
 }
+
+const ESTABLISHED = ctstate('RELATED', 'ESTABLISHED');
 
 /** Conntrack of recent kernels knows no UDP-Lite and calls every packet of it invalid. */
 const invalid = (match: Match): ChainRule => rule([match, protocol(PROTOCOL.udplite, true), ctstate('INVALID')], DROP);
@@ -71,12 +81,10 @@ export function forwardChain(config: RenderConfig, needs: FilterNeeds): Chain {
     name: 'cali-FORWARD',
     closed: each((iface) => [rule([from(iface)], DROP), rule([to(iface)], DROP)]),
     rules: [
-      ...each((iface) => [
-        ...(needs.closed ? [rule([from(iface)], jump(CLOSED_FROM)), rule([to(iface)], jump(CLOSED_TO))] : []),
-        ...(needs.rateFrom ? [rule([from(iface)], jump(RATE_FROM))] : []),
-        ...(needs.rateTo ? [rule([to(iface)], jump(RATE_TO))] : []),
-      ]),
-      ...each((iface) => [...established(config, from(iface)), ...established(config, to(iface))]),
+      ...(config.filterAllowAction === 'Return'
+        ? each((iface) => [rule([from(iface), ESTABLISHED], RETURN), rule([to(iface), ESTABLISHED], RETURN)])
+        : []),
+      ...(config.dropInvalid ? each((iface) => [invalid(from(iface)), invalid(to(iface))]) : []),
       // A packet that raw-table policy accepted keeps its mark; every other one starts without verdict.
       rule([], clearMark(needs.untracked ? config.marks.pass : verdictBits(config.marks))),
       ...(needs.hostForward
@@ -166,7 +174,7 @@ export function workloadToHostChain(config: RenderConfig, needs: FilterNeeds, fa
       ...(needs.closed ? [rule([], jump(CLOSED_FROM))] : []),
       ...(needs.rateFrom ? [rule([], jump(RATE_FROM))] : []),
       ...essentials,
-      rule([ctstate('RELATED', 'ESTABLISHED')], allowVerdict(config)),
+      rule([ESTABLISHED], allowVerdict(config)),
       ...(config.dropInvalid ? [rule([protocol(PROTOCOL.udplite, true), ctstate('INVALID')], DROP)] : []),
       rule([], jump(FROM_WORKLOAD)),
       ...toHost(config),
@@ -196,27 +204,25 @@ export const verdictChains = (config: RenderConfig): Chain[] => [
 ];
 
 export function filterHooks(config: RenderConfig, needs: FilterNeeds): Hook[] {
-  const accept = config.marks.accept;
+  const { accept } = config.marks;
+  const last = [
+    ...(config.filterAllowAction === 'Accept' ? [rule([marked(accept)], ACCEPT, 'policy allowed the packet')] : []),
+    // Tells mangle POSTROUTING that the packet was forwarded.
+    ...(needs.hostEndpoints ? [rule([], setMark(accept))] : []),
+  ];
   return [
-    hook(config, 'INPUT', 'cali-INPUT'),
-    {
-      ...hook(config, 'FORWARD', 'cali-FORWARD'),
-      append: [
-        ...hook(config, 'FORWARD', 'cali-FORWARD').append,
-        ...(config.filterAllowAction === 'Accept'
-          ? [rule([marked(accept)], ACCEPT, 'policy explicitly accepted packet')]
-          : []),
-        // Tells mangle POSTROUTING that the packet was forwarded.
-        ...(needs.hostEndpoints ? [rule([], setMark(accept))] : []),
-      ],
-    },
-    ...(needs.hostEndpoints || needs.untracked ? [hook(config, 'OUTPUT', 'cali-OUTPUT')] : []),
+    hook(config, 'INPUT', [rule([], jump('cali-INPUT'))]),
+    hook(config, 'FORWARD', forwardFirst(config, needs), last),
+    ...(needs.hostEndpoints || needs.untracked ? [hook(config, 'OUTPUT', [rule([], jump('cali-OUTPUT'))])] : []),
   ];
 }
 
-function hook(config: RenderConfig, kernelChain: string, chain: string): Hook {
-  const rules = [rule([], jump(chain))];
-  return config.chainInsertMode === 'insert'
-    ? { table: 'filter', chain: kernelChain, insert: rules, append: [] }
-    : { table: 'filter', chain: kernelChain, insert: [], append: rules };
-}
+const hook = (
+  config: RenderConfig,
+  chain: string,
+  first: readonly ChainRule[],
+  last: readonly ChainRule[] = [],
+): Hook =>
+  config.chainInsertMode === 'insert'
+    ? { table: 'filter', chain, insert: first, append: last }
+    : { table: 'filter', chain, insert: [], append: [...first, ...last] };

@@ -19,10 +19,12 @@ export interface PrintedRule {
 export function printRules(chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] {
   let previous = '';
   return rules.map((rule) => {
-    const body = printBody(rule, family);
+    const { matches, comment, action } = printParts(rule, family);
+    const body = [matches, comment, action].join('\0');
     const hash = createHash('sha224').update(`${chain}\0${previous}\0${body}`).digest('base64url').slice(0, 16);
     previous = hash;
-    return { hash, text: `-m comment --comment "cali:${hash}" ${body}`.trimEnd() };
+    const remark = `-m comment --comment "cali:${hash}${comment && ` ${comment}`}"`;
+    return { hash, text: [matches, remark, action].filter((part) => part !== '').join(' ') };
   });
 }
 
@@ -36,12 +38,21 @@ export function printChain(chain: Chain, family: Family): PrintedRule[] {
   return rules;
 }
 
-function printBody(rule: ChainRule, family: Family): string {
-  const comments = (rule.comments ?? []).map((c) => `-m comment --comment "${printable(c, 255)}"`);
+/**
+ * The comment stands after the matches and is one: iptables-nft calls a function for every comment of a rule that a packet comes to, so a rule
+ * that does not match should not come to it.
+ */
+function printParts(rule: ChainRule, family: Family): { matches: string; comment: string; action: string } {
   // Protocol first: the port matches after it need it.
   const matches = [...rule.match].sort((a, b) => rank(a) - rank(b)).map((m) => printMatch(m, family));
-  return [...comments, ...matches, printAction(rule.action, family)].filter((part) => part !== '').join(' ');
+  return {
+    matches: matches.join(' '),
+    comment: printable((rule.comments ?? []).join('; '), COMMENT_MAX),
+    action: printAction(rule.action, family),
+  };
 }
+/** XT_MAX_COMMENT_LEN less its end, `cali:`, the hash and a space. */
+const COMMENT_MAX = 255 - 22;
 const rank = (m: Match): number => (m.m === 'in' || m.m === 'out' ? 0 : m.m === 'protocol' ? 1 : 2);
 
 /** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */

@@ -20,39 +20,38 @@ export const RPF_SKIP = 'cali-rpf-skip';
 
 /**
  * Strict reverse path: a workload sends only from addresses that are routed to it. This also closes an interface that belongs to
- * no endpoint, established flows included, because nothing is routed there.
+ * no endpoint, established flows included, because nothing is routed there. It stands in the kernel's chain itself: every packet of
+ * a workload comes here, and a jump would be most of the cost.
  */
-export function rawPrerouting(
-  config: RenderConfig,
-  needs: { readonly rpfSkip: boolean; readonly untracked: boolean },
-): Chain {
+const reversePath = (config: RenderConfig, needs: RawNeeds): ChainRule[] =>
+  config.interfacePrefixes.map((prefix) =>
+    rule(
+      [from(`${prefix}+`), { m: 'rpf-failed' }],
+      needs.rpfSkip ? jump(RPF_SKIP) : DROP,
+      'the source is not routed to this interface',
+    ),
+  );
+
+export interface RawNeeds {
+  readonly rpfSkip: boolean;
+  readonly untracked: boolean;
+}
+
+/** Untracked policy of host endpoints; packets of workloads do not come here. */
+export function rawPrerouting(config: RenderConfig): Chain {
   const { marks } = config;
-  const rules: ChainRule[] = [];
-  if (needs.untracked) {
-    rules.push(rule([], clearMark(verdictBits(marks))));
-    if (config.vxlan)
-      rules.push(
-        rule([protocol(PROTOCOL.udp), { m: 'dports', ports: [[config.vxlanPort, config.vxlanPort]] }], {
-          do: 'notrack',
-        }),
-      );
-  }
-  for (const prefix of config.interfacePrefixes) {
-    const iface = from(`${prefix}+`);
-    rules.push(
-      needs.rpfSkip
-        ? rule([iface, { m: 'rpf-failed' }], jump(RPF_SKIP))
-        : rule([iface, { m: 'rpf-failed' }], DROP, 'source address is not routed to this interface'),
-    );
-    if (needs.untracked) rules.push(rule([iface], RETURN));
-  }
-  if (needs.untracked)
-    rules.push(
+  const overlay = [protocol(PROTOCOL.udp), { m: 'dports', ports: [[config.vxlanPort, config.vxlanPort]] } as const];
+  return {
+    name: 'cali-PREROUTING',
+    closed: [],
+    rules: [
+      rule([], clearMark(verdictBits(marks))),
+      ...(config.vxlan ? [rule(overlay, { do: 'notrack' })] : []),
+      ...config.interfacePrefixes.map((prefix) => rule([from(`${prefix}+`)], RETURN)),
       rule([], jump('cali-from-host-endpoint')),
       rule([marked(marks.accept)], ACCEPT, 'untracked policy accepted the packet'),
-    );
-  const closed = config.interfacePrefixes.map((prefix) => rule([from(`${prefix}+`)], DROP));
-  return { name: 'cali-PREROUTING', rules, closed };
+    ],
+  };
 }
 
 /** Sources that an endpoint may use although they are not routed to it; everything else that comes here is dropped. */
@@ -78,12 +77,12 @@ export const rawOutput = (config: RenderConfig): Chain => ({
   ],
 });
 
-export function rawHooks(needs: { readonly untracked: boolean }): Hook[] {
-  const hook = (chain: string, ours: string): Hook => ({
-    table: 'raw',
-    chain,
-    insert: [rule([], jump(ours))],
-    append: [],
-  });
-  return [hook('PREROUTING', 'cali-PREROUTING'), ...(needs.untracked ? [hook('OUTPUT', 'cali-OUTPUT')] : [])];
+export function rawHooks(config: RenderConfig, needs: RawNeeds): Hook[] {
+  const prerouting = needs.untracked ? [rule([], jump('cali-PREROUTING'))] : [];
+  return [
+    { table: 'raw', chain: 'PREROUTING', insert: [...reversePath(config, needs), ...prerouting], append: [] },
+    ...(needs.untracked
+      ? [{ table: 'raw', chain: 'OUTPUT', insert: [rule([], jump('cali-OUTPUT'))], append: [] } as const]
+      : []),
+  ];
 }

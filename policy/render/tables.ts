@@ -33,7 +33,7 @@ import {
   renderPolicy,
   renderProfile,
 } from './policy-chains.ts';
-import { rawHooks, rawPrerouting, rpfSkipChain } from './raw-table.ts';
+import { rawHooks, rpfSkipChain } from './raw-table.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -207,10 +207,7 @@ function declareRaw(state: RenderState, family: Family, library: Library, endpoi
   const skip = config.workloadSourceSpoofing === 'Any' ? rpfSkipChain(endpoints.values(), family) : null;
   const needs = { rpfSkip: skip !== null, untracked: false };
   if (skip) library.declareIn('raw', family, [JSON.stringify(skip)], skip.name, () => skip);
-  library.declareIn('raw', family, [config, needs.rpfSkip, needs.untracked], 'cali-PREROUTING', () =>
-    rawPrerouting(config, needs),
-  );
-  return rawHooks(needs);
+  return rawHooks(config, needs);
 }
 
 function declareNat(state: RenderState, family: Family, library: Library): readonly Hook[] {
