@@ -27,12 +27,7 @@ export type Match =
       readonly limitIface?: 'in' | 'out';
       readonly negate?: boolean;
     }
-  | {
-      readonly m: 'limit';
-      readonly perSecond: number;
-      readonly burst: number;
-      readonly unit?: 'second' | 'minute' | 'hour' | 'day';
-    }
+  | { readonly m: 'limit'; readonly perSecond: number; readonly burst: number } // less than one a second is a fraction
   | { readonly m: 'connlimit-above'; readonly count: number; readonly side: 'src' | 'dst' };
 export type CtState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 /** Inclusive; equal ends are one port. */

@@ -1,10 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { type Family, OperationalError } from '#core';
-import type { Table } from '#policy';
 import { restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
-import type { RuleBackend } from './types.ts';
+import type { RuleBackend, TableState } from './types.ts';
 
 export interface IptablesOptions {
   readonly runner: Runner;
@@ -14,6 +12,9 @@ export interface IptablesOptions {
   /** Program names by role, for tests that put something else in their place. */
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
+
+type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<CommandResult>;
+const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 
 /** Seconds to wait for the xtables lock, and the time after which a command is killed. */
 const LOCK_WAIT = 10;
@@ -28,12 +29,13 @@ export function createIptables(options: IptablesOptions): RuleBackend {
   const { runner, variant, prefix = [], programs = {} } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
-  const run = (argv: readonly string[], rest: Omit<Command, 'argv'>) =>
-    runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
+  const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
 
   return {
     name: variant,
     async read(family, table) {
+      // Reading a table of legacy iptables makes it, and every packet would pass it from then on.
+      if (variant === 'legacy' && !(await legacyTables(run, family)).includes(table)) return EMPTY;
       const name = program(family, 'save');
       const result = await run([name, '-t', table], { timeout: READ_TIMEOUT });
       demand(result, name);
@@ -70,11 +72,11 @@ export async function chooseVariant(
   prefix: readonly string[] = [],
 ): Promise<'nft' | 'legacy'> {
   if (setting !== 'auto') return setting;
+  const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
   // Asking the legacy tool would load its modules; the kernel lists the tables that it has already.
-  if ((await legacyTables()) === '') return 'nft';
+  if ((await legacyTables(run, 4)).length === 0) return 'nft';
   const count = async (variant: 'nft' | 'legacy') => {
-    const argv = [...prefix, programName(4, variant, 'save')] as unknown as Command['argv'];
-    const { code, stdout } = await runner.run({ argv, timeout: READ_TIMEOUT });
+    const { code, stdout } = await run([programName(4, variant, 'save')], { timeout: READ_TIMEOUT });
     if (code !== 0) return { hints: 0, rules: 0 };
     return {
       hints: /^:KUBE-(IPTABLES-HINT|KUBELET-CANARY) /m.test(stdout) ? 1 : 0,
@@ -86,14 +88,9 @@ export async function chooseVariant(
   return legacy.rules > nft.rules ? 'legacy' : 'nft';
 }
 
-async function legacyTables(): Promise<string> {
-  try {
-    return (await readFile('/proc/net/ip_tables_names', 'utf8')).trim();
-  } catch (error) {
-    // The module is not loaded.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
+/** Tables of legacy iptables that exist in this namespace; the file is missing when its module was never loaded. */
+async function legacyTables(run: Run, family: Family): Promise<string[]> {
+  const path = `/proc/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`;
+  const { stdout } = await run(['cat', path], { timeout: READ_TIMEOUT });
+  return stdout.split('\n').filter((line) => line !== '');
 }
-
-export const RULE_TABLES: readonly Table[] = ['raw', 'mangle', 'nat', 'filter'];

@@ -1,6 +1,6 @@
 import { assertNever, type Family } from '#core';
 import type { Action, Chain, ChainRule, Hook, Match } from '../types.ts';
-import type { RenderConfig } from './config.ts';
+import type { ClusterFacts, RenderConfig } from './config.ts';
 import {
   ACCEPT,
   ALLOW_CHAIN,
@@ -196,6 +196,16 @@ function toHost(config: RenderConfig): ChainRule[] {
     default:
       return assertNever(config.endpointToHostAction);
   }
+}
+
+/** Packets to a service that no rule of the service proxy took: sent on, they would circle between this node and its router. */
+export function serviceLoopChain(config: RenderConfig, facts: ClusterFacts, family: Family): Chain | null {
+  if (config.serviceLoopPrevention === 'Disabled') return null;
+  const nets = facts.serviceCidrs.filter((net) => net.includes(':') === (family === 6));
+  if (nets.length === 0) return null;
+  const action: Action =
+    config.serviceLoopPrevention === 'Drop' ? DROP : { do: 'reject', with: 'icmp-port-unreachable' };
+  return { name: SERVICE_LOOP, closed: [], rules: nets.map((net) => rule([{ m: 'dst', net }], action)) };
 }
 
 export const verdictChains = (config: RenderConfig): Chain[] => [

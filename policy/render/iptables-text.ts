@@ -57,7 +57,10 @@ const rank = (m: Match): number => (m.m === 'in' || m.m === 'out' ? 0 : m.m === 
 
 /** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */
 const printable = (text: string, max: number): string =>
-  text.replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_').slice(0, max);
+  text
+    .replaceAll('"', "'")
+    .replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_')
+    .slice(0, max);
 
 function refuse(what: string, value: string): never {
   throw new OperationalError('VALIDATION', `${what} ${JSON.stringify(value.slice(0, 80))} cannot stand in a rule`);
@@ -127,7 +130,7 @@ function printMatch(match: Match, family: Family): string {
       return `-m addrtype ${not}--${match.side}-type ${match.type}${limit}`;
     }
     case 'limit':
-      return `-m limit --limit ${integer(match.perSecond, 10_000)}/${match.unit ?? 'second'} --limit-burst ${integer(match.burst, 10_000)}`;
+      return `-m limit --limit ${rateRef(match.perSecond)} --limit-burst ${integer(match.burst, 10_000)}`;
     case 'connlimit-above':
       return `-m connlimit --connlimit-above ${integer(match.count, 0xffffffff)} --connlimit-mask 0 --connlimit-${match.side === 'src' ? 's' : 'd'}addr`;
     default:
@@ -174,6 +177,15 @@ function printAction(action: Action, family: Family): string {
     default:
       return assertNever(action);
   }
+}
+
+/** In the smallest unit that makes it a whole number; the kernel counts at most 10 000 a second. */
+function rateRef(perSecond: number): string {
+  for (const [unit, seconds] of Object.entries({ second: 1, minute: 60, hour: 3600, day: 86_400 })) {
+    const count = Math.round(perSecond * seconds);
+    if (count >= 1 && Math.abs(count - perSecond * seconds) < 1e-6 * count) return `${integer(count, 10_000)}/${unit}`;
+  }
+  return refuse('rate', String(perSecond));
 }
 
 const dashed = ([a, b]: PortRange): string => `${integer(a, 65535)}-${integer(b, 65535)}`;

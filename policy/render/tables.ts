@@ -15,12 +15,15 @@ import {
   outputChain,
   RATE_FROM,
   RATE_TO,
+  serviceLoopChain,
   TO_WORKLOAD,
   tunnelDrops,
   verdictChains,
   workloadToHostChain,
 } from './filter-table.ts';
+import { declareHosts, findHosts, type Hosts } from './host-layout.ts';
 import type { Library } from './library.ts';
+import { mangleChains, mangleHooks } from './mangle-table.ts';
 import { chainName } from './names.ts';
 import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
 import { DROP, RETURN, rule } from './phrases.ts';
@@ -33,7 +36,7 @@ import {
   renderPolicy,
   renderProfile,
 } from './policy-chains.ts';
-import { rawHooks, rpfSkipChain } from './raw-table.ts';
+import { rawHooks, rawOutput, rawPrerouting, rpfSkipChain } from './raw-table.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -44,12 +47,15 @@ export function tableLayout(state: RenderState, library: Library): HooksByFamily
   library.begin();
   const hooks: Record<Family, readonly Hook[]> = { 4: [], 6: [] };
   const endpoints = byInterface(state);
+  const hosts = findHosts(state);
   for (const family of state.config.families) {
     declarePolicies(state, family, library);
     declareWorkloads(state, family, library, endpoints);
+    declareHosts(state, family, library, hosts);
     hooks[family] = [
-      ...declareFilter(state, family, library, endpoints),
-      ...declareRaw(state, family, library, endpoints),
+      ...declareFilter(state, family, library, endpoints, hosts),
+      ...declareRaw(state, family, library, endpoints, hosts),
+      ...declareMangle(state, family, library, hosts),
       ...declareNat(state, family, library),
     ];
   }
@@ -104,25 +110,33 @@ function declareWorkloads(state: RenderState, family: Family, library: Library, 
     }
 }
 
-function filterNeeds(state: RenderState, endpoints: Endpoints): FilterNeeds {
+function filterNeeds(state: RenderState, family: Family, endpoints: Endpoints, hosts: Hosts): FilterNeeds {
   const limits = [...endpoints.values()].map((w) => w.endpoint.spec.qosControls);
   return {
     closed: [...endpoints.values()].some((w) => isClosed(state, w)),
     rateFrom: limits.some((q) => q?.egressPacketRate),
     rateTo: limits.some((q) => q?.ingressPacketRate),
-    hostEndpoints: false,
-    hostForward: false,
-    untracked: false,
-    serviceLoop: false,
+    hostEndpoints: hosts.some,
+    hostForward: hosts.some,
+    untracked: hosts.untracked,
+    serviceLoop: serviceLoopChain(state.config, state.facts, family) !== null,
   };
 }
 
 const isClosed = (state: RenderState, workload: ResolvedWorkload): boolean =>
   state.closed.has(`WorkloadEndpoint/${workload.id}`);
 
-function declareFilter(state: RenderState, family: Family, library: Library, endpoints: Endpoints): readonly Hook[] {
+function declareFilter(
+  state: RenderState,
+  family: Family,
+  library: Library,
+  endpoints: Endpoints,
+  hosts: Hosts,
+): readonly Hook[] {
   const { config } = state;
-  const needs = filterNeeds(state, endpoints);
+  const needs = filterNeeds(state, family, endpoints, hosts);
+  const loop = serviceLoopChain(config, state.facts, family);
+  if (loop) library.declareIn('filter', family, [JSON.stringify(loop)], loop.name, () => loop);
   const key = [config, JSON.stringify(needs)];
   const put = (chain: Chain, deps: readonly unknown[] = key) =>
     library.declareIn('filter', family, deps, chain.name, () => chain);
@@ -202,12 +216,27 @@ function declareRates(
   }
 }
 
-function declareRaw(state: RenderState, family: Family, library: Library, endpoints: Endpoints): readonly Hook[] {
+function declareRaw(
+  state: RenderState,
+  family: Family,
+  library: Library,
+  endpoints: Endpoints,
+  hosts: Hosts,
+): readonly Hook[] {
   const { config } = state;
   const skip = config.workloadSourceSpoofing === 'Any' ? rpfSkipChain(endpoints.values(), family) : null;
-  const needs = { rpfSkip: skip !== null, untracked: false };
+  const needs = { rpfSkip: skip !== null, untracked: hosts.untracked };
   if (skip) library.declareIn('raw', family, [JSON.stringify(skip)], skip.name, () => skip);
+  for (const chain of [rawPrerouting(config), rawOutput(config)])
+    library.declareIn('raw', family, [config], chain.name, () => chain);
   return rawHooks(config, needs);
+}
+
+function declareMangle(state: RenderState, family: Family, library: Library, hosts: Hosts): readonly Hook[] {
+  if (!hosts.some) return [];
+  for (const chain of mangleChains(state.config))
+    library.declareIn('mangle', family, [state.config], chain.name, () => chain);
+  return mangleHooks();
 }
 
 function declareNat(state: RenderState, family: Family, library: Library): readonly Hook[] {
