@@ -94,8 +94,10 @@ export function encodeBlock(block: IpamBlock): string {
   const sequences = Object.entries(block.sequenceNumberForAllocation).map(
     ([ordinal, sequence]) => [ordinal, new LosslessNumber(String(sequence))] as const,
   );
+  const { affinity_claim_time, ...others } = block;
   const text = stringify({
-    ...block,
+    ...others,
+    ...(affinity_claim_time && { affinity_claim_time }),
     sequenceNumber: new LosslessNumber(String(block.sequenceNumber)),
     sequenceNumberForAllocation: Object.fromEntries(sequences),
   });
