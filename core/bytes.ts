@@ -49,6 +49,12 @@ export class Reader {
 export const copyOf = (bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array =>
   new Uint8Array(bytes.subarray(start, end));
 
+/** Copies `from[start, end)` to `to` at `at`; short pieces byte by byte, because a call into `set` costs more than they do. */
+export function copyInto(to: Uint8Array, at: number, from: Uint8Array, start = 0, end = from.length): void {
+  if (end - start > 24) to.set(start === 0 && end === from.length ? from : from.subarray(start, end), at);
+  else for (let i = start; i < end; i++) to[at + i - start] = from[i];
+}
+
 /** Bytes that grow as they are written, in network order. */
 export class Writer {
   #bytes: Uint8Array;
@@ -78,8 +84,20 @@ export class Writer {
   }
   put(bytes: Uint8Array): this {
     this.#room(bytes.length);
-    this.#bytes.set(bytes, this.length);
+    copyInto(this.#bytes, this.length, bytes);
     this.length += bytes.length;
+    return this;
+  }
+  /** Overwrites a byte written before: a length that is known only now. */
+  patch8(at: number, value: number): this {
+    this.#bytes[at] = value;
+    return this;
+  }
+  /** Makes room for `count` bytes at `at`, moving what stands behind. */
+  insert(at: number, count: number): this {
+    this.#room(count);
+    this.#bytes.copyWithin(at + count, at, this.length);
+    this.length += count;
     return this;
   }
   /** Overwrites two bytes written before: a length that is known only now. */

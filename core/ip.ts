@@ -114,7 +114,7 @@ export function bigIntToAddr(value: bigint, family: Family): Addr {
 
 /** Network byte order, 4 or 16 bytes; the array is fresh and may be changed. */
 export function addrBytes(address: Addr): Uint8Array {
-  return address.includes(':') ? parseSix(address) : Uint8Array.from(address.split('.'), Number);
+  return address.includes(':') ? parseSix(address) : parseFour(address);
 }
 
 /** RFC 5952 text of 4 or 16 bytes; an IPv4-mapped IPv6 address stays IPv6, in hexadecimal groups. */
@@ -176,6 +176,18 @@ function maskBytes(bytes: Uint8Array, length: number): void {
     const keep = Math.min(8, Math.max(0, length - i * 8));
     bytes[i] &= (0xff << (8 - keep)) & 0xff;
   }
+}
+
+/** Digit by digit: addresses of next hops are read for every attribute set that goes out. */
+function parseFour(text: string): Uint8Array {
+  const bytes = new Uint8Array(4);
+  let octet = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x2e) octet++;
+    else bytes[octet] = bytes[octet] * 10 + code - 0x30;
+  }
+  return bytes;
 }
 
 function parseSix(text: string): Uint8Array {

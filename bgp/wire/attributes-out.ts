@@ -11,7 +11,6 @@ const CODES = Object.keys(ATTRIBUTES)
 
 /** Reused: encodings do not interleave. */
 const block = new Writer(4096);
-const value = new Writer(4096);
 
 /**
  * The attribute block of an UPDATE, MP_REACH_NLRI aside, in the flavour of a session. With `nextHop` it has NEXT_HOP, as routes in the
@@ -25,9 +24,9 @@ export function encodeAttributes(attributes: PathAttributes, flavour: Flavour, n
     while (next < unknown.length && unknown[next].code < code) putUnknown(unknown[next++]);
     const spec = ATTRIBUTES[code];
     if ((code === ATTRIBUTE.NEXT_HOP && !nextHop) || !spec.present!(attributes, flavour)) continue;
-    value.length = 0;
-    spec.encode!(attributes, value, flavour);
-    putAttribute(partial.includes(code) ? spec.flags | FLAG.partial : spec.flags, code, value.view());
+    const at = begin(partial.length > 0 && partial.includes(code) ? spec.flags | FLAG.partial : spec.flags, code);
+    spec.encode!(attributes, block, flavour);
+    end(at);
   }
   while (next < unknown.length) putUnknown(unknown[next++]);
   return block.done();
@@ -38,15 +37,25 @@ export const attributeKey = (attributes: PathAttributes): Uint8Array =>
   encodeAttributes(attributes, { fourOctetAs: true }, true);
 
 /** RFC 4271 §9: the Partial bit says that a speaker on the way did not know the attribute. */
-const putUnknown = (attribute: UnknownAttribute): void =>
-  putAttribute(FLAG.optional | FLAG.transitive | FLAG.partial, attribute.code, attribute.value);
+function putUnknown({ code, value }: UnknownAttribute): void {
+  const at = begin(FLAG.optional | FLAG.transitive | FLAG.partial, code);
+  block.put(value);
+  end(at);
+}
 
-function putAttribute(flags: number, code: number, bytes: Uint8Array): void {
-  if (bytes.length > 255)
+/** The head of an attribute with a length that `end` fills in; returns where it stands. */
+function begin(flags: number, code: number): number {
+  block.u8(flags).u8(code).u8(0);
+  return block.length - 3;
+}
+
+/** The length of the attribute at `at`, in two bytes where one is too small. */
+function end(at: number): void {
+  const size = block.length - at - 3;
+  if (size <= 255) block.patch8(at + 2, size);
+  else
     block
-      .u8(flags | FLAG.extendedLength)
-      .u8(code)
-      .u16(bytes.length);
-  else block.u8(flags).u8(code).u8(bytes.length);
-  block.put(bytes);
+      .insert(at + 2, 1)
+      .patch8(at, block.view()[at] | FLAG.extendedLength)
+      .patch16(at + 2, size);
 }

@@ -1,4 +1,4 @@
-import { Bug, type Family } from '#core';
+import { Bug, copyInto, type Family } from '#core';
 import { ATTRIBUTE, FLAG } from './attribute.ts';
 import { afiOf, HEADER_LENGTH } from './codes.ts';
 import { writeHeader } from './frame.ts';
@@ -101,7 +101,7 @@ export class UpdateWriter implements Cursor {
     const at = start + HEADER_LENGTH;
     this.#u16(at, 0);
     this.#u16(at + 2, attributes.length);
-    this.out.set(attributes, at + 4);
+    copyInto(this.out, at + 4, attributes);
     this.at = at + 4 + attributes.length;
     const next = this.#nlri(start + this.#maxMessage, selection, first, last);
     this.#close(start, this.at);
@@ -114,12 +114,12 @@ export class UpdateWriter implements Cursor {
     const at = start + HEADER_LENGTH;
     const mp = at + 4;
     this.out[mp + 7] = nextHop.length;
-    this.out.set(nextHop, mp + 8);
+    copyInto(this.out, mp + 8, nextHop);
     this.out[mp + 8 + nextHop.length] = 0;
     this.at = mp + 9 + nextHop.length;
     const next = this.#nlri(start + this.#maxMessage - attributes.length, selection, first, last);
     this.#mpHead(mp, ATTRIBUTE.MP_REACH_NLRI, this.at - mp - 4, selection.from.family);
-    this.out.set(attributes, this.at);
+    copyInto(this.out, this.at, attributes);
     this.at += attributes.length;
     this.#u16(at, 0);
     this.#u16(at + 2, this.at - mp);

@@ -1,4 +1,4 @@
-import { bytesToAddr, err, type Family, ok, type Result } from '#core';
+import { type Addr, bytesToAddr, copyInto, copyOf, err, type Family, ok, type Result } from '#core';
 import { FLAG } from './attribute.ts';
 import { decodeAttributes, type Need, type Scan, scanAttributes } from './attributes-in.ts';
 import { ERROR, familyOfAfi, HEADER_LENGTH, malformed, stronger, UPDATE_ERROR } from './codes.ts';
@@ -134,13 +134,29 @@ export class UpdateDecoder {
     const fault = readNlri(bytes, nlriAt, to, this.ctx.addPathReceive[family], this.ctx.options.dropMartians, block);
     if (fault) return mpReset(`MP_REACH_NLRI: ${fault}`);
     noteOddities(block, parts);
-    return ok({ nlri: block, need: nextHopOf(bytes, from + 4, size, parts), from: from + 4, to: from + 4 + size });
+    return ok({ nlri: block, need: this.#nextHop(bytes, from + 4, size, parts), from: from + 4, to: from + 4 + size });
   }
 
   /** RFC 4760 §3, RFC 2545 §3; IPv6 next hops for IPv4 only where negotiated (RFC 8950 §4). */
   #isNextHopLength(family: Family, size: number): boolean {
     const six = size === 16 || size === 32;
     return family === 6 ? six : size === 4 || (six && this.ctx.extendedNextHop);
+  }
+
+  #lastHop: Uint8Array = new Uint8Array(0);
+  #lastNeed: Exclude<Need, string> = { nextHop: '' as Addr, linkLocal: null };
+
+  /** Of 32 bytes the second half counts only when it is link-local (RFC 2545 §3). A feed repeats its next hop, so the last one is remembered. */
+  #nextHop(bytes: Uint8Array, at: number, size: number, parts: Parts): Exclude<Need, string> {
+    const isLinkLocal = size === 32 && bytes[at + 16] === 0xfe && (bytes[at + 17] & 0xc0) === 0x80;
+    if (size === 32 && !isLinkLocal) note(parts, 'second half of the next hop is not link-local');
+    if (equalBytes(this.#lastHop, bytes, at, size)) return this.#lastNeed;
+    this.#lastHop = copyOf(bytes, at, at + size);
+    this.#lastNeed = {
+      nextHop: bytesToAddr(this.#lastHop.subarray(0, Math.min(size, 16))),
+      linkLocal: isLinkLocal ? bytesToAddr(this.#lastHop.subarray(16)) : null,
+    };
+    return this.#lastNeed;
   }
 
   /** Where the value of an MP attribute stands. Wrong flag bits withdraw its routes (RFC 7606 §3c). */
@@ -205,7 +221,7 @@ export class UpdateDecoder {
     const { key } = this.#scratch;
     let to = 0;
     const put = (from: number, end: number) => {
-      key.set(bytes.subarray(from, end), to);
+      copyInto(key, to, bytes, from, end);
       to += end - from;
     };
     if (reach) {
@@ -257,6 +273,13 @@ export class UpdateDecoder {
   }
 }
 
+/** Whether `known` is exactly the `size` bytes at `at`. */
+function equalBytes(known: Uint8Array, bytes: Uint8Array, at: number, size: number): boolean {
+  if (known.length !== size) return false;
+  for (let i = 0; i < size; i++) if (known[i] !== bytes[at + i]) return false;
+  return true;
+}
+
 const u16 = (bytes: Uint8Array, at: number): number => (bytes[at] << 8) | bytes[at + 1];
 
 function endOfAttribute(bytes: Uint8Array, at: number): number {
@@ -275,13 +298,4 @@ function noteOddities(block: NlriBuffer, parts: Parts): void {
   if (block.dropped > 0) note(parts, `${block.dropped} prefixes of IPv${block.family} that no host may have`);
   if (block.defaults > 1 && block.pathId === null)
     note(parts, `${block.defaults} default routes: the peer seems to send path identifiers that were not negotiated`);
-}
-
-/** Of 32 bytes the second half counts only when it is link-local (RFC 2545 §3). */
-function nextHopOf(bytes: Uint8Array, at: number, size: number, parts: Parts): Exclude<Need, string> {
-  const nextHop = bytesToAddr(bytes.subarray(at, at + Math.min(size, 16)));
-  if (size < 32) return { nextHop, linkLocal: null };
-  const isLinkLocal = bytes[at + 16] === 0xfe && (bytes[at + 17] & 0xc0) === 0x80;
-  if (!isLinkLocal) note(parts, 'second half of the next hop is not link-local');
-  return { nextHop, linkLocal: isLinkLocal ? bytesToAddr(bytes.subarray(at + 16, at + 32)) : null };
 }
