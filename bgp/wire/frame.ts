@@ -4,7 +4,7 @@ import type { Malformed, MessageType } from './types.ts';
 
 /**
  * The header by hand: it is read once for every message of a feed, and binary-parser takes longer over it than the whole rest of a small
- * UPDATE (test/bench/wire.ts). Everything after it that is not an UPDATE goes through parsers on slices of checked length.
+ * UPDATE (test/bench/wire.bench.ts). Everything after it that is not an UPDATE goes through parsers on slices of checked length.
  */
 
 /**
