@@ -59,9 +59,13 @@ export function renderConfig(
   const base = DEFAULT_RENDER_CONFIG;
   const marks = allocateMarks(spec.iptablesMarkMask ?? 0xffff0000);
   if (!marks.ok) problems.push({ field: 'iptablesMarkMask', message: marks.error });
+  if (spec.ipv6Support === false)
+    problems.push({
+      field: 'ipv6Support',
+      message: 'IPv6 policy stays programmed, since without it IPv6 would be open',
+    });
   const rendered: RenderConfig = {
     ...base,
-    families: spec.ipv6Support === false ? [4] : [4, 6],
     dispatch: options.dispatch,
     interfacePrefixes: interfacePrefixes(spec, config),
     marks: marks.ok ? marks.value : base.marks,
