@@ -1,6 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type RouteInfo, type RouteQuery, type Speaker, type SpeakerEvents, serveControl } from '#bgp';
+import {
+  declarePeerMetrics,
+  type RouteInfo,
+  type RouteQuery,
+  type Speaker,
+  type SpeakerEvents,
+  serveControl,
+} from '#bgp';
 import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
 import { createResources, openStore, type StoreConfig, startSyncer } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
@@ -14,22 +21,17 @@ import { EndpointStatusFiles } from './endpoint-status.ts';
 import { LocalEndpoints } from './endpoints.ts';
 import { Health } from './health.ts';
 import { healthPages, metricsPages, serve } from './http.ts';
-import { createInterfaceMonitor } from './interfaces.ts';
+import { createInterfaceMonitor, type InterfaceMonitor } from './interfaces.ts';
 import { joinCluster } from './join.ts';
-import { createIpset } from './kernel/ipset.ts';
-import { chooseVariant, createIptables } from './kernel/iptables.ts';
+import { chooseVariant } from './kernel/iptables.ts';
 import { createNetlink } from './kernel/netlink/index.ts';
-import { createRunner } from './kernel/runner.ts';
-import { nodeSettings, sysctl } from './kernel/sysctl.ts';
+import { createRunner, type Runner } from './kernel/runner.ts';
+import { sysctl } from './kernel/sysctl.ts';
+import type { Failure, Netlink } from './kernel/types.ts';
 import { LoopLag } from './loop-lag.ts';
-import { MTU_FILE, MtuFile } from './mtu-file.ts';
 import { Pipeline } from './pipeline.ts';
 import { MOST_PUBLISHED_ROUTES, Publisher } from './publisher.ts';
-import { ChainReconciler } from './reconcile/chains.ts';
-import { OverlayReconciler } from './reconcile/overlay.ts';
-import { createRouteReconciler } from './reconcile/routes.ts';
-import { SetReconciler } from './reconcile/sets.ts';
-import { SettingsReconciler } from './reconcile/settings.ts';
+import { createReconcilers, type Reconcilers } from './reconcilers.ts';
 import { RouteTable } from './routes.ts';
 import { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
@@ -50,117 +52,73 @@ export interface AgentContext {
   readonly createSpeaker?: (events: SpeakerEvents, context: { clock: Clock; log: Log; metrics: Metrics }) => Speaker;
 }
 
+/** What everything that is started needs. */
+interface Base {
+  readonly config: AgentConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  /** Ends what has been started, the last first. */
+  readonly onStop: (stop: () => void | Promise<void>) => void;
+}
+
 /** A pass that takes longer than this counts as hung. */
 const HUNG = 90_000;
 const BEAT = 10_000;
 /** The first turn waits this long for the Node to be registered, so that the first intent already knows its address. */
 const REGISTRATION_PATIENCE = 10_000;
+const INTERFACE_REFRESH = 90_000;
 
 /**
  * Starts everything: the command runner first, while the heap is small; then what answers probes; then kernel and datastore. It returns once the
  * agent runs; a datastore that is away is waited for in the background.
  * @throws OperationalError CONFIG or KERNEL when this configuration can never work.
  */
-export async function startAgent({
-  config,
-  version,
-  log,
-  clock = realClock,
-  createSpeaker,
-}: AgentContext): Promise<RunningAgent> {
+export async function startAgent(context: AgentContext): Promise<RunningAgent> {
+  const { config, log, clock = realClock } = context;
   const since = clock.date().toISOString();
+  const stops: (() => void | Promise<void>)[] = [];
   const metrics = createMetrics();
   const health = new Health(clock);
+  const base: Base = { config, clock, log, metrics, health, onStop: (stop) => stops.push(stop) };
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
   const runner = createRunner({ log });
+  stops.push(() => runner.close());
   const lag = new LoopLag(metrics);
-  const servers = [
-    await serve('--metrics-listen', config.metricsListen, metricsPages(metrics)),
-    await serve('--health-listen', config.healthListen, healthPages(health)),
-  ];
-  health.register('datastore', 'waiting for the first snapshot');
-  health.register('node', 'the Node is not registered yet');
-  health.register('dataplane', 'nothing has been written yet', HUNG);
-
+  stops.push(() => lag.stop());
+  await serveProbes(base);
   const netlink = createNetlink();
-  const variant = await chooseVariant(runner, config.iptablesBackend);
-  log.info(
-    { backend: variant, chosen: config.given.has('iptablesBackend') ? 'by configuration' : 'by what the machine uses' },
-    'iptables backend',
-  );
+  stops.push(() => netlink.close());
   const store = await openStore(storeConfig(config), { clock, log });
+  stops.push(() => store.close());
   const resources = createResources(store, clock);
 
   const cluster = new Cluster(config.nodeName);
   const table = new RouteTable();
   const endpoints = new LocalEndpoints(config.nodeName, table);
   const policy = createPolicyEngine({ node: config.nodeName, config: DEFAULT_RENDER_CONFIG });
-  const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
-  // These are made before what they call; nothing calls before the end of this function.
-  const onDirty = () => dataplane.retry();
-  const routes = config.policyOnly
-    ? undefined
-    : createRouteReconciler({ netlink, clock, log, metrics, onDirty, isWorkloadLink });
-  const chains = new ChainReconciler({
-    backend: createIptables({ runner, variant }),
-    families: [4, 6],
-    clock,
-    log,
-    metrics,
-  });
-  const sets = new SetReconciler({ backend: createIpset({ runner }), clock, log, metrics, maxElements: 1_048_576 });
-  const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
-  settings.set('', nodeSettings({ forwarding: true }));
-  const overlay = config.policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
-  const mtuFile = new MtuFile(MTU_FILE, log);
+  // These call what is made after them; nothing calls before the end of this function.
+  const reconcilers = await reconcile(base, runner, netlink, () => dataplane.retry());
+  const { routes, chains, settings, overlay } = reconcilers;
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
-  const bgp =
-    config.noBgp || !routes || !createSpeaker
-      ? undefined
-      : new Bgp({
-          createSpeaker: (events) => createSpeaker(events, { clock, log, metrics }),
-          routes: table,
-          clock,
-          log,
-          onDirty: () => pipeline.poke(),
-          isProgrammed: (key) => routes.isProgrammed(key),
-        });
-  if (bgp) health.register('bgp', 'the speaker has not started yet');
-  const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
-  const endpointLog = new EndpointLog(log);
-  const applier = new Applier({
-    steps: applySteps({ chains, sets, routes, overlay, mtuFile, settings, sysctl, bgp }),
-    clock,
-    log,
-    metrics,
-    onPass: (failures) => {
-      health.beat('dataplane');
-      if (failures.size === 0) health.ready('dataplane');
-      else
-        health.notReady(
-          'dataplane',
-          [...failures].map(([step, [first]]) => `${step}: ${first.key} ${first.error} ${first.detail}`).join('; '),
-        );
-      const states = endpointStates({ endpoints, routes, chains });
-      endpointLog.set(endpoints.all, states);
-      files.set(
-        [...endpoints.all.values()].filter((e) => states.get(e.id)?.state === 'programmed').map((e) => e.resource),
-      );
-    },
-  });
-  const dataplane = new Dataplane(
-    { chains, sets, routes, overlay, mtuFile, settings, sysctl, bgp },
-    { applier, clock, log },
-  );
+  const bgp = speak(base, context.createSpeaker, reconcilers, table, () => pipeline.poke());
+  const applier = apply(base, reconcilers, endpoints, bgp);
+  const dataplane = new Dataplane({ ...reconcilers, sysctl, bgp }, { applier, clock, log });
+  stops.push(() => dataplane.stop());
   const registration = joinCluster({ config, store, resources, netlink, clock, log, health });
-  const interfaces = createInterfaceMonitor({
+  stops.push(() => registration.stop());
+  const onLinks = () => {
+    settings.onLinks(interfaces.links);
+    overlay?.onLinks(interfaces.links);
+  };
+  const interfaces: InterfaceMonitor = createInterfaceMonitor({
     netlink,
     clock,
     log,
-    refresh: 90_000,
+    refresh: INTERFACE_REFRESH,
     onChange: (names) => {
-      settings.onLinks(interfaces.links);
-      overlay?.onLinks(interfaces.links);
+      onLinks();
       pipeline.onLinks(names);
     },
   });
@@ -182,27 +140,21 @@ export async function startAgent({
       await Promise.race([registration.first, sleep(clock, REGISTRATION_PATIENCE)]);
       await routes?.readBack();
       if (routes) bgp?.inherit(routes.actual.values());
-      settings.onLinks(interfaces.links);
-      overlay?.onLinks(interfaces.links);
+      onLinks();
       endpoints.onLinks(interfaces.links);
     },
   });
-  const publisher = new Publisher({
-    store,
-    node: config.nodeName,
-    clock,
-    log,
-    status: () => ({ status: nodeStatus(parts), peers: bgp?.peers() ?? [], routes: publishedRoutes(bgp) }),
-  });
-  // The files of a directory are a person's; status does not belong among them.
-  if (store.type !== 'directory') publisher.start();
-  files.start();
+  stops.push(() => pipeline.close());
   secrets.start();
+  stops.push(() => secrets.stop());
   await interfaces.start();
+  stops.push(() => interfaces.close());
   const syncer = startSyncer({ store, clock, log, sink: pipeline });
+  stops.push(() => syncer.stop());
+
   const parts = {
     node: config.nodeName,
-    version,
+    version: context.version,
     since,
     datastoreType: store.type,
     revision: () => pipeline.revision,
@@ -216,51 +168,135 @@ export async function startAgent({
     bgp,
     lag,
   };
-  const control = await serveControl(
-    join(config.runDir, 'agent.sock'),
-    {
-      'node.status': () => nodeStatus(parts),
-      'bgp.peers': () => bgp?.peers() ?? [],
-      'bgp.routes': (query) => bgp?.routes(query as RouteQuery) ?? [],
+  const status = () => nodeStatus(parts);
+  declareAgentMetrics(metrics, parts);
+  // The files of a directory are a person's; status does not belong among them.
+  if (store.type !== 'directory')
+    publish(base, new Publisher({ store, node: config.nodeName, clock, log, status: () => published(status(), bgp) }));
+  await control(base, status, bgp);
+  return {
+    status,
+    stop: async () => {
+      for (const stop of stops.reverse()) await stop();
     },
+  };
+}
+
+async function serveProbes({ config, metrics, health, onStop }: Base): Promise<void> {
+  const servers = [
+    await serve('--metrics-listen', config.metricsListen, metricsPages(metrics)),
+    await serve('--health-listen', config.healthListen, healthPages(health)),
+  ];
+  onStop(() => {
+    for (const server of servers) server.close();
+  });
+  health.register('datastore', 'waiting for the first snapshot');
+  health.register('node', 'the Node is not registered yet');
+  health.register('dataplane', 'nothing has been written yet', HUNG);
+}
+
+async function reconcile(base: Base, runner: Runner, netlink: Netlink, onDirty: () => void): Promise<Reconcilers> {
+  const { config, log, onStop } = base;
+  const variant = await chooseVariant(runner, config.iptablesBackend);
+  const chosen = config.given.has('iptablesBackend') ? 'by configuration' : 'by what the machine uses';
+  log.info({ backend: variant, chosen }, 'iptables backend');
+  const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
+  const made = createReconcilers({
+    ...base,
+    runner,
+    netlink,
+    variant,
+    policyOnly: config.policyOnly,
+    isWorkloadLink,
+    onDirty,
+  });
+  onStop(() => made.close());
+  return made;
+}
+
+function speak(
+  { config, clock, log, metrics, health, onStop }: Base,
+  createSpeaker: AgentContext['createSpeaker'],
+  { routes }: Reconcilers,
+  table: RouteTable,
+  onDirty: () => void,
+): Bgp | undefined {
+  if (config.noBgp || !routes || !createSpeaker) return undefined;
+  const bgp = new Bgp({
+    createSpeaker: (events) => createSpeaker(events, { clock, log, metrics }),
+    routes: table,
+    clock,
     log,
-  );
+    onDirty,
+    isProgrammed: (key) => routes.isProgrammed(key),
+  });
+  health.register('bgp', 'the speaker has not started yet');
+  declarePeerMetrics(metrics, () => bgp.peers());
+  onStop(() => bgp.stop());
+  return bgp;
+}
+
+/** Apply passes, and what is told of each: health, endpoint status files, log. */
+function apply(
+  { config, clock, log, metrics, health, onStop }: Base,
+  reconcilers: Reconcilers,
+  endpoints: LocalEndpoints,
+  bgp: Bgp | undefined,
+): Applier {
+  const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
+  files.start();
+  const endpointLog = new EndpointLog(log);
+  const applier = new Applier({
+    steps: applySteps({ ...reconcilers, sysctl, bgp }),
+    clock,
+    log,
+    metrics,
+    onPass: (failures) => {
+      health.beat('dataplane');
+      if (failures.size === 0) health.ready('dataplane');
+      else health.notReady('dataplane', failureText(failures));
+      const states = endpointStates({ endpoints, ...reconcilers });
+      endpointLog.set(endpoints.all, states);
+      const isProgrammed = (id: string) => states.get(id)?.state === 'programmed';
+      files.set([...endpoints.all.values()].filter(({ id }) => isProgrammed(id)).map(({ resource }) => resource));
+    },
+  });
+  // Between passes there is nothing to do, which is a sign of life too.
   let beating = clock.after(BEAT, beat);
   function beat() {
     if (!applier.busy) health.beat('dataplane');
     beating = clock.after(BEAT, beat);
   }
-  declareAgentMetrics(metrics, parts);
+  onStop(() => beating());
+  return applier;
+}
 
-  return {
-    status: () => nodeStatus(parts),
-    stop: async () => {
-      beating();
-      registration.stop();
-      publisher.stop();
-      secrets.stop();
-      pipeline.close();
-      await syncer.stop();
-      await bgp?.stop();
-      await dataplane.stop();
-      interfaces.close();
-      routes?.close();
-      settings.close();
-      overlay?.close();
-      await control.close();
-      for (const server of servers) server.close();
-      await store.close();
-      netlink.close();
-      lag.stop();
-      runner.close();
+const failureText = (failures: ReadonlyMap<string, readonly Failure[]>): string =>
+  [...failures].map(([step, [first]]) => `${step}: ${first.key} ${first.error} ${first.detail}`).join('; ');
+
+function publish({ onStop }: Base, publisher: Publisher): void {
+  publisher.start();
+  onStop(() => publisher.stop());
+}
+
+async function control({ config, log, onStop }: Base, status: () => NodeStatus, bgp: Bgp | undefined): Promise<void> {
+  const server = await serveControl(
+    join(config.runDir, 'agent.sock'),
+    {
+      'node.status': status,
+      'bgp.peers': () => bgp?.peers() ?? [],
+      'bgp.routes': (query) => bgp?.routes(query as RouteQuery) ?? [],
     },
-  };
+    log,
+  );
+  onStop(() => server.close());
 }
 
 /** Best routes, or null when they are too many to keep in the datastore. */
-function publishedRoutes(bgp: Bgp | undefined): readonly RouteInfo[] | null {
-  const routes = bgp?.routes({ limit: MOST_PUBLISHED_ROUTES + 1 }) ?? [];
-  return routes.length > MOST_PUBLISHED_ROUTES ? null : routes.filter((route) => route.best);
+function published(status: NodeStatus, bgp: Bgp | undefined) {
+  const routes: readonly RouteInfo[] = bgp?.routes({ limit: MOST_PUBLISHED_ROUTES + 1 }) ?? [];
+  const kept = routes.length > MOST_PUBLISHED_ROUTES ? null : routes.filter((route) => route.best);
+  return { status, peers: bgp?.peers() ?? [], routes: kept };
 }
 
 function storeConfig(config: AgentConfig): StoreConfig {

@@ -14,4 +14,5 @@
  * exception. Nothing here knows what a workload, a pool or a kernel is: whoever owns the speaker says which prefixes are local.
  */
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
+export { declarePeerMetrics } from './peer-metrics.ts';
 export * from './types.ts';

@@ -91,13 +91,16 @@ function recoverName(resource: AnyResource): void {
     metadata.name = metadata.name.slice('default.'.length);
 }
 
-/** The text to store: one line, the envelope in Calico's order, without what is never stored. */
-export function encodeResource(resource: AnyResource): string {
+/**
+ * The text to store: one line, the envelope in Calico's order, without what is never stored. `keyName` is the last segment of the key, which differs from
+ * the name a person knows for policies of an older cluster.
+ */
+export function encodeResource(resource: AnyResource, keyName: string = resource.metadata.name): string {
   const { kind, apiVersion: _, metadata, spec, ...rest } = resource as AnyResource & { status?: unknown };
   const { resourceVersion: _rv, selfLink: _self, ...stored } = metadata as typeof metadata & { selfLink?: string };
   if (hasTieredName(kind))
     stored.annotations = { ...stored.annotations, [NAME_ANNOTATION]: JSON.stringify({ name: metadata.name }) };
-  return JSON.stringify({ kind, apiVersion: API_VERSION, metadata: stored, spec, ...rest });
+  return JSON.stringify({ kind, apiVersion: API_VERSION, metadata: { ...stored, name: keyName }, spec, ...rest });
 }
 
 function parseObject(text: string): Result<Record<string, unknown>, string> {

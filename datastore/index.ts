@@ -19,6 +19,7 @@ export { type ClusterFacts, initialiseCluster } from './client/initialise.ts';
 export {
   type Applied,
   createResources,
+  type OfKind,
   type ResourceList,
   type Resources,
   type WriteOptions,

@@ -94,10 +94,8 @@ export function encodeBlock(block: IpamBlock): string {
   const sequences = Object.entries(block.sequenceNumberForAllocation).map(
     ([ordinal, sequence]) => [ordinal, new LosslessNumber(String(sequence))] as const,
   );
-  const { affinity_claim_time, ...others } = block;
   const text = stringify({
-    ...others,
-    ...(affinity_claim_time && { affinity_claim_time }),
+    ...block,
     sequenceNumber: new LosslessNumber(String(block.sequenceNumber)),
     sequenceNumberForAllocation: Object.fromEntries(sequences),
   });

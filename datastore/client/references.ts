@@ -3,7 +3,7 @@ import { decodeResource } from '../codec.ts';
 import { kindPrefix, parseKey, resourceKey } from '../keys.ts';
 import { type AnyResource, BUILT_IN_TIERS, type IPPool, type Kind, type Kinds } from '../model/index.ts';
 import type { Store } from '../store.ts';
-import type { FieldError } from '../validate.ts';
+import { type FieldError, validate } from '../validate.ts';
 
 /** What only the rest of the store can show about a resource that is to be written: what it names must exist, what it claims must be free. */
 export async function checkReferences(store: Store, resource: AnyResource, isNew: boolean): Promise<FieldError[]> {
@@ -49,6 +49,8 @@ async function checkOverlap(store: Store, pool: IPPool): Promise<FieldError[]> {
 /** What may not change once an object exists. */
 export function checkImmutable(before: AnyResource, after: AnyResource): FieldError[] {
   if (before.kind !== 'IPPool' || after.kind !== 'IPPool') return [];
+  // What was never usable may be put right.
+  if (validate(before, 'read').length > 0) return [];
   return (['cidr', 'blockSize'] as const)
     .filter((field) => before.spec[field] !== after.spec[field])
     .map((field) => ({

@@ -26,6 +26,9 @@ export interface WriteOptions {
   readonly dryRun?: boolean;
 }
 
+/** A resource whose kind decides its type, so that the kind need not be written out. */
+export type OfKind<K extends Kind> = Kinds[K] & { readonly kind: K };
+
 /** What apply did. */
 export interface Applied<K extends Kind> {
   readonly change: 'created' | 'updated' | 'unchanged';
@@ -76,7 +79,7 @@ export class Resources {
   }
 
   /** Stores a new one with Calico's defaults; its uid and creationTimestamp are made here. */
-  async create<K extends Kind>(resource: Kinds[K], options: WriteOptions = {}): Promise<Kinds[K]> {
+  async create<K extends Kind>(resource: OfKind<K>, options: WriteOptions = {}): Promise<Kinds[K]> {
     const next = await this.#prepared<K>(resource, null);
     const { metadata } = next;
     if (metadata.resourceVersion)
@@ -94,7 +97,7 @@ export class Resources {
    * Replaces one. With `resourceVersion`, only if nobody changed it since; without, whatever is there now, of which
    * fields unknown to this release are kept.
    */
-  async update<K extends Kind>(resource: Kinds[K], options: WriteOptions = {}): Promise<Kinds[K]> {
+  async update<K extends Kind>(resource: OfKind<K>, options: WriteOptions = {}): Promise<Kinds[K]> {
     const { metadata } = resource;
     this.#refuseBuiltIn(resource.kind, metadata.name ?? '');
     const name = prepare(resource);
@@ -110,7 +113,7 @@ export class Resources {
   }
 
   /** Creates or replaces, whichever it takes; nothing is written when nothing would change. Lost races are run again. */
-  async apply<K extends Kind>(resource: Kinds[K], options: WriteOptions = {}): Promise<Applied<K>> {
+  async apply<K extends Kind>(resource: OfKind<K>, options: WriteOptions = {}): Promise<Applied<K>> {
     this.#refuseBuiltIn(resource.kind, resource.metadata.name ?? '');
     for (let attempt = 1; ; attempt++) {
       try {
@@ -122,7 +125,7 @@ export class Resources {
     }
   }
 
-  async #applyOnce<K extends Kind>(resource: Kinds[K], options: WriteOptions): Promise<Applied<K>> {
+  async #applyOnce<K extends Kind>(resource: OfKind<K>, options: WriteOptions): Promise<Applied<K>> {
     const prepared = prepare(resource);
     if (!prepared.ok) throw new ValidationError(nameOf(resource), prepared.error);
     const { kind, metadata } = prepared.value;
@@ -195,7 +198,10 @@ export class Resources {
     lost: (subject: string) => OperationalError,
   ): Promise<Kinds[K]> {
     if (options.dryRun) return next;
-    const done = await this.#store.txn([{ key, mod }], [{ op: 'put', key, value: encodeResource(next) }]);
+    const done = await this.#store.txn(
+      [{ key, mod }],
+      [{ op: 'put', key, value: encodeResource(next, key.slice(key.lastIndexOf('/') + 1)) }],
+    );
     if (done.ok) {
       next.metadata.resourceVersion = String(done.revision);
       return next;

@@ -1,0 +1,69 @@
+import type { Clock, Log, Metrics } from '#core';
+import { createIpset } from './kernel/ipset.ts';
+import { createIptables } from './kernel/iptables.ts';
+import type { Runner } from './kernel/runner.ts';
+import { nodeSettings, sysctl } from './kernel/sysctl.ts';
+import type { Netlink } from './kernel/types.ts';
+import { MTU_FILE, MtuFile } from './mtu-file.ts';
+import { ChainReconciler } from './reconcile/chains.ts';
+import { OverlayReconciler } from './reconcile/overlay.ts';
+import { createRouteReconciler, type RouteReconciler } from './reconcile/routes.ts';
+import { SetReconciler } from './reconcile/sets.ts';
+import { SettingsReconciler } from './reconcile/settings.ts';
+
+/** Members of a set at most, unless FelixConfiguration says otherwise (maxIpsetSize). */
+const SET_SIZE = 1_048_576;
+
+/** One reconciler for each kind of thing in the kernel. */
+export interface Reconcilers {
+  readonly chains: ChainReconciler;
+  readonly sets: SetReconciler;
+  /** undefined under --policy-only: routing is another plugin's. */
+  readonly routes: RouteReconciler | undefined;
+  readonly overlay: OverlayReconciler | undefined;
+  readonly mtuFile: MtuFile;
+  readonly settings: SettingsReconciler;
+  close(): void;
+}
+
+export interface ReconcilerContext {
+  readonly runner: Runner;
+  readonly netlink: Netlink;
+  readonly variant: 'nft' | 'legacy';
+  readonly policyOnly: boolean;
+  readonly isWorkloadLink: (name: string) => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Something in the kernel differs from what is desired. */
+  readonly onDirty: () => void;
+}
+
+export function createReconcilers(context: ReconcilerContext): Reconcilers {
+  const { runner, netlink, variant, policyOnly, clock, log, metrics, onDirty } = context;
+  const chains = new ChainReconciler({
+    backend: createIptables({ runner, variant }),
+    families: [4, 6],
+    clock,
+    log,
+    metrics,
+  });
+  const sets = new SetReconciler({ backend: createIpset({ runner }), clock, log, metrics, maxElements: SET_SIZE });
+  const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
+  settings.set('', nodeSettings({ forwarding: true }));
+  const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
+  const routes = policyOnly ? undefined : createRouteReconciler(context);
+  return {
+    chains,
+    sets,
+    settings,
+    overlay,
+    routes,
+    mtuFile: new MtuFile(MTU_FILE, log),
+    close: () => {
+      routes?.close();
+      settings.close();
+      overlay?.close();
+    },
+  };
+}
