@@ -56,6 +56,8 @@ export function createRenderer(initial: RenderConfig): Renderer {
   let programmed = new Map<string, Chain>();
   let hooksBefore = '';
   let selectors = 0;
+  /** Whether the tables have been laid out at all. */
+  let isLaidOut = false;
 
   const state = (): RenderState => ({
     config,
@@ -94,11 +96,17 @@ export function createRenderer(initial: RenderConfig): Renderer {
     const text = JSON.stringify(wantedHooks, plain);
     const hooks = text === hooksBefore ? undefined : wantedHooks;
     hooksBefore = text;
+    isLaidOut = true;
     return { sets, chains, ...(hooks && { hooks }), endpoints };
   }
 
   return {
     apply(changes, hostInterfaces) {
+      const changed = changes.policies.size + changes.profiles.size + changes.endpoints.size;
+      // Members come and go all the time, with every endpoint of the cluster; no chain depends on them.
+      const isMembersOnly = isLaidOut && hostInterfaces === interfaces && changed === 0;
+      if (isMembersOnly)
+        return { sets: policySetChanges(changes, sets, config.families), chains: [], endpoints: new Map() };
       interfaces = hostInterfaces;
       for (const [id, policy] of changes.policies) {
         if (policy && policies.has(id) && policies.get(id)?.selector !== policy.selector) selectors++;

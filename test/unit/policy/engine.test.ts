@@ -41,6 +41,13 @@ test('updates go in, sets and chains come out, and nothing twice', () => {
   );
   expect(engine.flush()).toEqual({ sets: [], chains: [], endpoints: new Map() });
 
+  engine.onUpdate(update('GlobalNetworkSet', 's', { name: 's', labels: { lb: '' } }, { nets: ['192.0.2.0/24'] }));
+  expect(engine.flush()).toEqual({
+    sets: [expect.objectContaining({ family: 4, members: { added: new Set(['192.0.2.0/24']), removed: new Set() } })],
+    chains: [],
+    endpoints: new Map(),
+  });
+
   engine.onUpdate({ ...workload, value: null } as Update);
   const off = engine.flush();
   expect([...off.endpoints]).toEqual([['WorkloadEndpoint/a/w', false]]);
