@@ -31,11 +31,19 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     programs[role]?.(family) ?? programName(family, variant, role);
   const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
 
+  /** Tables of legacy iptables seen so far; they do not go again. */
+  const seen = new Set<string>();
+  /** Reading a table of legacy iptables makes it, and every packet would pass it from then on. */
+  async function exists(family: Family, table: string): Promise<boolean> {
+    if (!seen.has(`${family} ${table}`))
+      for (const found of await legacyTables(run, family)) seen.add(`${family} ${found}`);
+    return seen.has(`${family} ${table}`);
+  }
+
   return {
     name: variant,
     async read(family, table) {
-      // Reading a table of legacy iptables makes it, and every packet would pass it from then on.
-      if (variant === 'legacy' && !(await legacyTables(run, family)).includes(table)) return EMPTY;
+      if (variant === 'legacy' && !(await exists(family, table))) return EMPTY;
       const name = program(family, 'save');
       const result = await run([name, '-t', table], { timeout: READ_TIMEOUT });
       demand(result, name);

@@ -30,6 +30,8 @@ export type Quarantined = Refusal & { readonly family: Family; readonly table: T
 export class ChainReconciler {
   readonly #tables: { readonly family: Family; readonly table: Table; readonly reconciler: TableReconciler }[];
   readonly #counters;
+  /** Reading and writing take turns: what is read during a write is neither the old state nor the new. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: ChainReconcilerOptions) {
     this.#tables = options.families.flatMap((family) =>
@@ -51,7 +53,20 @@ export class ChainReconciler {
   }
 
   /** Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it. */
-  async check(): Promise<boolean> {
+  check(): Promise<boolean> {
+    return this.#inTurn(() => this.#check());
+  }
+  apply(): Promise<ChainOutcome> {
+    return this.#inTurn(() => this.#apply());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async #check(): Promise<boolean> {
     let changed = false;
     for (const { family, table, reconciler } of this.#tables)
       if (await reconciler.check()) {
@@ -61,7 +76,7 @@ export class ChainReconciler {
     return changed;
   }
 
-  async apply(): Promise<ChainOutcome> {
+  async #apply(): Promise<ChainOutcome> {
     let written = 0;
     const failures: Failure[] = [];
     let again: Milliseconds | undefined;

@@ -55,6 +55,8 @@ export class SetReconciler {
   #readNeeded = true;
   #maxElements: number;
   readonly #counters;
+  /** Reading and writing take turns. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: SetReconcilerOptions) {
     this.#o = options;
@@ -103,7 +105,26 @@ export class SetReconciler {
   }
 
   /** Whether the kernel's sets look as we left them, by name, type and number of members; asks for a resync if not. */
-  async check(): Promise<boolean> {
+  check(): Promise<boolean> {
+    return this.#inTurn(() => this.#check());
+  }
+  /** Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. */
+  applyUpdates(): Promise<SetOutcome> {
+    return this.#inTurn(() => this.#applyUpdates());
+  }
+  /** Destroys what nobody wants, a few at a time. */
+  applyDeletes(): Promise<SetOutcome> {
+    return this.#inTurn(() => this.#applyDeletes());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async #check(): Promise<boolean> {
+    if (this.#readNeeded) return true;
     const now = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
     const right = [...this.#desired].every(([name, set]) => {
       const state = now.get(name);
@@ -114,8 +135,7 @@ export class SetReconciler {
     return right;
   }
 
-  /** Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. */
-  async applyUpdates(): Promise<SetOutcome> {
+  async #applyUpdates(): Promise<SetOutcome> {
     if (this.#readNeeded) await this.#read();
     let written = 0;
     const failures: Failure[] = [];
@@ -142,8 +162,7 @@ export class SetReconciler {
     return { written, failures, ...(due.length > 0 && { again: Math.max(0, Math.min(...due)) }) };
   }
 
-  /** Destroys what nobody wants, a few at a time. */
-  async applyDeletes(): Promise<SetOutcome> {
+  async #applyDeletes(): Promise<SetOutcome> {
     if (this.#readNeeded) await this.#read();
     const failures: Failure[] = [];
     const now = [...this.#unwanted].slice(0, this.#o.destroysPerPass ?? DESTROYS);

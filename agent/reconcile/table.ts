@@ -86,6 +86,8 @@ export class TableReconciler {
   async check(): Promise<boolean> {
     const { backend, family, table, clock, log } = this.#o;
     const before = this.#actual;
+    // Nothing of ours is here that a stranger could change.
+    if (this.#desired.size === 0 && this.#hooks.length === 0) return false;
     const now = await backend.read(family, table);
     // Something was written meanwhile: what was read may be older.
     if (before !== this.#actual) return false;

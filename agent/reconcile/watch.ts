@@ -1,0 +1,99 @@
+import { type Cancel, type Clock, type Log, type Milliseconds, messageOf } from '#core';
+import { watchRules } from '../kernel/rule-events.ts';
+import type { Runner } from '../kernel/runner.ts';
+import type { ChainReconciler } from './chains.ts';
+import type { SetReconciler } from './sets.ts';
+
+export interface WatchOptions {
+  readonly chains: ChainReconciler;
+  readonly sets: SetReconciler;
+  /** Whether the kernel tells of changes (nftables); legacy iptables and ipset must be asked. */
+  readonly events: boolean;
+  readonly runner: Pick<Runner, 'isOurs'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Something of ours was changed and is to be repaired. */
+  readonly onDirty: () => void;
+}
+
+/** A firewall that reloads makes many transactions at once; they are looked at together. */
+const SETTLE: Milliseconds = 50;
+const ASK_EVERY: Milliseconds = 700;
+/** Looking takes at most one part in this many of the time. */
+const SHARE = 10;
+
+/**
+ * Notices what a stranger does to our chains and sets within a second: by the kernel's own news where there are any, by asking
+ * otherwise. Asking slows down when reading the tables takes long.
+ */
+export class RuleWatch {
+  readonly #o: WatchOptions;
+  readonly #cancels: Cancel[] = [];
+  readonly #timers = new Map<'event' | 'poll', Cancel>();
+  readonly #pids = new Set<number>();
+  #looking = false;
+  #again = false;
+  #stopped = false;
+
+  constructor(options: WatchOptions) {
+    this.#o = options;
+    if (options.events)
+      this.#cancels.push(
+        watchRules({
+          changed: (pid) => this.#onChange(pid),
+          overrun: () => this.#onChange(0),
+        }),
+      );
+    this.#poll(ASK_EVERY);
+  }
+  stop(): void {
+    this.#stopped = true;
+    for (const cancel of [...this.#cancels, ...this.#timers.values()]) cancel();
+  }
+
+  #onChange(pid: number): void {
+    this.#pids.add(pid);
+    if (this.#timers.has('event')) return;
+    const look = () => {
+      this.#timers.delete('event');
+      // The runner's word about what it started arrives by another way than the kernel's about what was done.
+      const strange = [...this.#pids].some((p) => !this.#o.runner.isOurs(p));
+      this.#pids.clear();
+      if (strange) void this.#look(true);
+    };
+    this.#timers.set('event', this.#o.clock.after(SETTLE, look));
+  }
+
+  #poll(delay: Milliseconds): void {
+    if (this.#stopped) return;
+    const ask = async () => {
+      const started = this.#o.clock.now();
+      await this.#look(!this.#o.events);
+      this.#poll(Math.max(ASK_EVERY, (this.#o.clock.now() - started) * SHARE));
+    };
+    this.#timers.set(
+      'poll',
+      this.#o.clock.after(delay, () => void ask()),
+    );
+  }
+
+  async #look(chains: boolean): Promise<void> {
+    if (this.#stopped) return;
+    if (this.#looking) {
+      this.#again ||= chains;
+      return;
+    }
+    this.#looking = true;
+    try {
+      const changed = chains && (await this.#o.chains.check());
+      if (!(await this.#o.sets.check()) || changed) this.#o.onDirty();
+    } catch (error) {
+      this.#o.log.warn({ error: messageOf(error) }, 'chains and sets could not be read back');
+    } finally {
+      this.#looking = false;
+    }
+    if (!this.#again) return;
+    this.#again = false;
+    await this.#look(true);
+  }
+}
