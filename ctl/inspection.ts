@@ -11,6 +11,15 @@ export function addInspection(program: Command, run: Runner): void {
   addBgp(program, run);
   addIpam(program, run);
   program
+    .command('migrate')
+    .description('come from Calico')
+    .command('check')
+    .description('what a tsnet node honours, ignores or refuses of a running Calico cluster; writes nothing')
+    .option('--all-objects', 'also those that are honoured in full')
+    .addOption(OUTPUT())
+    .addHelpText('after', '\nExample:\n  tsnetctl -c /etc/calico/calicoctl.cfg migrate check')
+    .action(run(async () => (await import('./verbs/migrate.ts')).migrateCheck));
+  program
     .command('version')
     .description('print the version of this program and of the cluster')
     .option('--client', 'only of this program; asks no datastore')

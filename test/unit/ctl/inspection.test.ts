@@ -345,6 +345,13 @@ describe('every command', () => {
       ['node'],
       ['node', 'status'],
       ['node', 'checksystem'],
+      ['ipam'],
+      ['ipam', 'show'],
+      ['ipam', 'check'],
+      ['ipam', 'release'],
+      ['ipam', 'configure'],
+      ['ipam', 'split'],
+      ['migrate', 'check'],
     ].map((words) => [words]),
   )('%j --help', async (words) => {
     const { status: exit, out, err } = await ctl(null, [...words, '--help']);
