@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { createSpeaker } from '#bgp';
 import { createLog, messageOf, OperationalError, realClock, VERSION } from '#core';
 import { startAgent } from './daemon.ts';
 import { agentCommand, readSettings } from './read-settings.ts';
@@ -16,7 +17,7 @@ async function main(): Promise<void> {
     log.fatal({ error: messageOf(error), stack: error.stack }, 'tsnet-agent ends');
     process.exit(1);
   });
-  const agent = await startAgent({ config, version: VERSION, log });
+  const agent = await startAgent({ config, version: VERSION, log, createSpeaker });
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;

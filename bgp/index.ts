@@ -13,6 +13,15 @@
  * What it refuses to do. `wire`, `fsm` and `rib` do no I/O and know no clock. A malformed message is a value, never an
  * exception. Nothing here knows what a workload, a pool or a kernel is: whoever owns the speaker says which prefixes are local.
  */
+import type { OpenKernel } from './bgpd/program.ts';
+
+export type { KernelRoutes, OpenKernel } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
+export { readRouteQuery } from './query.ts';
+export { createSpeaker, type SpeakerContext } from './speaker.ts';
 export * from './types.ts';
+
+/** The program tsnet-bgpd; loaded when it is run, since nobody else needs its parsers. */
+export const runBgpd = async (args: readonly string[], openKernel: OpenKernel | null): Promise<void> =>
+  (await import('./bgpd/program.ts')).runBgpd(args, openKernel);

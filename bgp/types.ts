@@ -241,7 +241,8 @@ export interface Speaker {
 
 /** What the speaker tells its owner; called in batches, never from inside one of the owner's own calls. */
 export interface SpeakerEvents {
-  onBestChanges(changes: readonly BestChange[]): void;
+  /** Left out: nobody keeps a kernel in step, and best changes are not even collected. */
+  onBestChanges?(changes: readonly BestChange[]): void;
   onPeerState?(peer: PeerStatus): void;
   /** Every peer has sent its End-of-RIB or is not waited for: stale kernel routes may go. */
   onRestartComplete?(): void;

@@ -1,0 +1,3 @@
+import { runBgpd } from './program.ts';
+
+await runBgpd(process.argv.slice(2), null);

@@ -1,0 +1,82 @@
+import type { Family } from '#core';
+import type { Loop } from './loop.ts';
+import { AdjOut, type Member } from './rib/adj-out.ts';
+import { type ExportContext, GroupExporter, type OutboundProfile } from './rib/export.ts';
+import { CompiledPolicy } from './rib/policy.ts';
+import type { Rib } from './rib/rib.ts';
+import type { RoutePolicy } from './types.ts';
+
+/** Prefixes that are brought into a new group at a time. */
+const FILL = 4096;
+
+/** Peers that are told the same. */
+export class Group {
+  readonly key: string;
+  readonly out: AdjOut;
+  readonly exporter: GroupExporter;
+  /** Everything that the table held when the group began is in it: End-of-RIB may be said. */
+  isFilled = false;
+
+  constructor(key: string, out: AdjOut, exporter: GroupExporter) {
+    this.key = key;
+    this.out = out;
+    this.exporter = exporter;
+  }
+  get family(): Family {
+    return this.exporter.profile.family;
+  }
+}
+
+/** The groups that exist, by what they tell. */
+export class Groups {
+  readonly #ribs: Readonly<Record<Family, Rib>>;
+  readonly #loop: Loop;
+  readonly #contextOf: (family: Family) => ExportContext;
+  readonly #groups = new Map<string, Group>();
+
+  constructor(ribs: Readonly<Record<Family, Rib>>, loop: Loop, contextOf: (family: Family) => ExportContext) {
+    this.#ribs = ribs;
+    this.#loop = loop;
+    this.#contextOf = contextOf;
+  }
+  get all(): Iterable<Group> {
+    return this.#groups.values();
+  }
+  /** Puts a peer into the group of its profile, which is made when it is the first. */
+  join(source: number, profile: OutboundProfile, policy: RoutePolicy): { group: Group; member: Member } {
+    const key = JSON.stringify([profile, policy]);
+    let group = this.#groups.get(key);
+    if (!group) {
+      group = this.#create(key, profile, policy);
+      this.#groups.set(key, group);
+    }
+    return { group, member: group.out.join(source) };
+  }
+  leave({ group, member }: { group: Group; member: Member }): void {
+    group.out.leave(member);
+    if (group.out.members.size > 0) return;
+    this.#groups.delete(group.key);
+    this.#ribs[group.family].detach(group.out);
+    group.out.clear();
+  }
+  tidy(): void {
+    for (const { out } of this.#groups.values()) out.tidy();
+  }
+
+  #create(key: string, profile: OutboundProfile, policy: RoutePolicy): Group {
+    const rib = this.#ribs[profile.family];
+    const { prefixes, paths, attributes } = rib;
+    const exporter = new GroupExporter(profile, new CompiledPolicy(policy), this.#contextOf(profile.family));
+    const out = new AdjOut({ prefixes, paths, attributes, exporter, addPath: profile.addPath });
+    const group = new Group(key, out, exporter);
+    rib.attach(out);
+    let at = 1;
+    this.#loop.add(() => {
+      if (this.#groups.get(key) !== group) return false;
+      at = rib.fill(out, at, FILL);
+      group.isFilled = at === 0;
+      return at !== 0;
+    });
+    return group;
+  }
+}

@@ -1,0 +1,387 @@
+import {
+  type Addr,
+  addrBytes,
+  type Cancel,
+  type Clock,
+  FAMILIES,
+  type Family,
+  familyOf,
+  type Log,
+  type Milliseconds,
+} from '#core';
+import { addrToId } from './attributes.ts';
+import type { DownReason } from './fsm/types.ts';
+import type { Groups } from './groups.ts';
+import type { Loop } from './loop.ts';
+import type { OutboundProfile } from './rib/export.ts';
+import type { Source } from './rib/source.ts';
+import { Inbound, type InboundContext, restartFamilies } from './session/inbound.ts';
+import type { Link } from './session/link.ts';
+import { Machine } from './session/machine.ts';
+import { localAsOf, sessionConfig } from './session/open.ts';
+import { Outbound } from './session/outbound.ts';
+import type { Sweeper } from './sweeper.ts';
+import type { TcpConnection, Transport } from './transport/types.ts';
+import type { PeerConfig, SessionState, SpeakerConfig } from './types.ts';
+import { CEASE, ERROR } from './wire/codes.ts';
+import { shutdownCommunication } from './wire/notification.ts';
+import { encodeRouteRefresh } from './wire/refresh.ts';
+import type { Message, Negotiated, RouteRefresh, Update } from './wire/types.ts';
+import type { UpdateScratch } from './wire/update.ts';
+
+/** What peers share. */
+export interface PeerContext extends InboundContext {
+  readonly clock: Clock;
+  readonly loop: Loop;
+  readonly log: Log;
+  readonly transport: Transport;
+  readonly groups: Groups;
+  readonly sweepers: Readonly<Record<Family, Sweeper>>;
+  readonly scratch: UpdateScratch;
+  readonly speaker: () => SpeakerConfig;
+  /** Our address in the family on the network where the session's own address is. */
+  ownAddress(family: Family, local: Addr): Addr | null;
+  /** The set of sources has the peer's new face: AS, identifier. */
+  setSource(source: Source): void;
+  onState(peer: Peer): void;
+  /** End-of-RIB, or the end of the hope for it. */
+  onSynced(peer: Peer): void;
+}
+
+/** One neighbour: its session, what it told, what it is told. */
+export class Peer {
+  readonly index: number;
+  readonly machine: Machine;
+  readonly #c: PeerContext;
+  #config: PeerConfig;
+  negotiated: Negotiated | null = null;
+  inbound: Inbound | null = null;
+  outbound: Outbound | null = null;
+  /** Runs of the session: routes of an earlier one are stale. */
+  readonly runs: Record<Family, number> = { 4: 0, 6: 0 };
+  /** Families whose routes of an earlier run are kept (RFC 4724). */
+  readonly stale = new Set<Family>();
+  readonly #restartTimers = new Map<Family, Cancel>();
+  /** Families whose End-of-RIB has come in this session. */
+  readonly synced = new Set<Family>();
+  since: Date;
+  flaps = 0;
+  /** Treated as withdrawn (RFC 7606), and weaker faults. */
+  readonly faults = { withdrawn: 0, noted: 0 };
+  #closed = false;
+
+  constructor(index: number, config: PeerConfig, seed: number, context: PeerContext) {
+    this.index = index;
+    this.#config = config;
+    this.#c = context;
+    this.since = context.clock.date();
+    this.machine = new Machine(sessionConfig(context.speaker(), config, context.speaker().restarting), {
+      clock: context.clock,
+      loop: context.loop,
+      scratch: context.scratch,
+      seed,
+      dial: (done) => this.#dial(done),
+      onUp: (link, negotiated) => this.#onUp(link, negotiated),
+      onDown: (reason, negotiated) => this.#onDown(reason, negotiated),
+      onState: (state) => this.#onState(state),
+      onRoutes: (message) => this.#onRoutes(message),
+      onDrain: () => {
+        this.outbound?.drained();
+        context.loop.wake();
+      },
+    });
+    context.setSource(this.#source(null));
+  }
+  get config(): PeerConfig {
+    return this.#config;
+  }
+  get state(): SessionState {
+    return this.machine.state;
+  }
+  /** Why there is no attempt at all. */
+  get obstacle(): string | null {
+    return this.#config.missingPassword ?? null;
+  }
+  start(): void {
+    if (this.obstacle === null) this.machine.dispatch({ type: 'ManualStart' });
+  }
+  accept(tcp: TcpConnection): void {
+    this.machine.accept(tcp);
+  }
+  /** `silent`: TCP closes without a word, so that the peer keeps our routes. */
+  stop(subcode: number = CEASE.adminShutdown, text = '', silent = false): void {
+    const data = text === '' ? new Uint8Array(0) : shutdownCommunication(text);
+    this.machine.dispatch({ type: 'ManualStop', subcode, data, silent });
+  }
+  /** Stops for good; `gone` once no route of it is left. */
+  close(subcode: number, gone: () => void): void {
+    this.#closed = true;
+    this.stop(subcode);
+    for (const cancel of this.#restartTimers.values()) cancel();
+    let left = FAMILIES.length;
+    for (const family of FAMILIES) this.#forget(family, () => --left === 0 && gone());
+  }
+  /** New rules: what was received is judged again, and what is sent follows (bgp/reset.ts, `policy`). */
+  setPolicies(config: PeerConfig): void {
+    this.#config = config;
+    const { negotiated, inbound } = this;
+    const link = this.machine.link;
+    if (!negotiated || !inbound || !link) return;
+    inbound.setPolicy(this.#importPolicy(negotiated), config.allowOwnAs);
+    for (const family of negotiated.families) {
+      this.#reimport(family, inbound);
+      this.outbound?.move(family, () =>
+        this.#c.groups.join(this.index, this.#profile(family, link, negotiated), this.#exportPolicy(negotiated)),
+      );
+    }
+    this.#c.loop.wake();
+  }
+  #reimport(family: Family, inbound: Inbound) {
+    let row = 1;
+    this.#c.loop.add(() => {
+      if (this.inbound !== inbound) return false;
+      row = this.#c.ribs[family].reimport(
+        this.index,
+        (prefix, received) => inbound.accept(family, prefix, received),
+        row,
+        2048,
+      );
+      return row !== 0;
+    });
+  }
+  /** Sends what the peer takes. */
+  pump(isSpent: () => boolean): boolean {
+    return this.outbound?.pump(isSpent) ?? false;
+  }
+
+  #dial(done: (result: TcpConnection | string) => void): () => void {
+    const { address, port, localAddress, password, ttlSecurity } = this.#config;
+    return this.#c.transport.connect(
+      {
+        address,
+        port,
+        ...(localAddress && { localAddress }),
+        ...(password !== undefined && { password }),
+        ...(ttlSecurity !== undefined && { ttlSecurity }),
+      },
+      done,
+    );
+  }
+
+  #onState(state: SessionState): void {
+    this.since = this.#c.clock.date();
+    if (!this.#closed) this.#c.onState(this);
+    if (state === 'Established') this.#c.loop.wake();
+  }
+
+  #onUp(link: Link, negotiated: Negotiated): void {
+    const speaker = this.#c.speaker();
+    this.negotiated = negotiated;
+    this.synced.clear();
+    this.#c.setSource(this.#source(negotiated));
+    for (const family of FAMILIES) this.#resume(family, negotiated);
+    this.inbound = new Inbound(
+      this.index,
+      {
+        ebgp: negotiated.ebgp,
+        peerAs: negotiated.peerAs,
+        ownAs: [...new Set([speaker.asNumber, negotiated.localAs])],
+        allowOwnAs: this.#config.allowOwnAs,
+        routerId: addrToId(speaker.routerId),
+        clusterId: addrToId(speaker.clusterId ?? speaker.routerId),
+        peerRole: negotiated.peerRole,
+        isOwnAddress: (address) => this.#c.isOwnAddress(address),
+      },
+      this.#importPolicy(negotiated),
+      this.runs,
+      this.#c,
+    );
+    const outbound = new Outbound(this.index, this.#c.groups, negotiated.enhancedRouteRefresh, (bytes) =>
+      this.machine.send(bytes),
+    );
+    this.outbound = outbound;
+    for (const family of negotiated.families)
+      outbound.add(
+        family,
+        this.#c.groups.join(this.index, this.#profile(family, link, negotiated), this.#exportPolicy(negotiated)),
+      );
+    this.#c.loop.wake();
+  }
+
+  #onDown(reason: DownReason, negotiated: Negotiated): void {
+    this.flaps++;
+    this.outbound?.close();
+    this.outbound = null;
+    this.inbound = null;
+    this.negotiated = null;
+    const kept = keepsRoutes(reason, negotiated) ? restartFamilies(negotiated) : [];
+    for (const family of negotiated.families)
+      if (kept.includes(family)) this.#retain(family, (negotiated.gracefulRestart?.restartTime ?? 0) * 1000);
+      else this.#forget(family);
+    this.#c.onSynced(this);
+  }
+
+  /** Keeps the routes of this run, for a while; those of a run before go (RFC 4724 §4.2, a second restart). */
+  #retain(family: Family, time: Milliseconds): void {
+    this.#c.sweepers[family].sweep(this.index);
+    this.stale.add(family);
+    this.#restartTimers.get(family)?.();
+    this.#restartTimers.set(
+      family,
+      this.#c.clock.after(time, () => this.#forget(family)),
+    );
+  }
+  /** Everything that was told so far goes. */
+  #forget(family: Family, done?: () => void): void {
+    this.#restartTimers.get(family)?.();
+    this.#restartTimers.delete(family);
+    this.stale.delete(family);
+    this.runs[family] = (this.runs[family] + 1) & 0xff;
+    this.#c.sweepers[family].sweep(this.index, done);
+  }
+  /** The session is back: what is stale stays until End-of-RIB, or goes at once when the peer has not kept its own side. */
+  #resume(family: Family, { gracefulRestart }: Negotiated) {
+    if (!this.stale.has(family)) return;
+    this.#restartTimers.get(family)?.();
+    if (!gracefulRestart?.families[family]?.forwarding) return this.#forget(family);
+    this.runs[family] = (this.runs[family] + 1) & 0xff;
+    this.#restartTimers.set(
+      family,
+      this.#c.clock.after(STALE_AT_MOST, () => this.#endOfRib(family)),
+    );
+  }
+  #endOfRib(family: Family): void {
+    this.#restartTimers.get(family)?.();
+    this.#restartTimers.delete(family);
+    this.synced.add(family);
+    if (this.stale.delete(family)) this.#c.sweepers[family].sweep(this.index);
+    this.#c.onSynced(this);
+  }
+
+  #onRoutes(message: Extract<Message, { type: 'UPDATE' | 'ROUTE-REFRESH' }>): boolean {
+    if (message.type === 'ROUTE-REFRESH') this.#onRefresh(message);
+    else this.#onUpdate(message);
+    return this.inbound !== null;
+  }
+  #onUpdate(update: Update): void {
+    if (update.fault) {
+      this.faults.withdrawn++;
+      this.#c.log.warn({ peer: this.#config.name, reason: update.fault.reason }, 'routes treated as withdrawn');
+    }
+    this.faults.noted += update.notes.length;
+    this.inbound?.update(update);
+    if (update.endOfRib !== null) this.#endOfRib(update.endOfRib);
+    else if (update.announced.length > 0) this.#checkLimit();
+  }
+  #checkLimit(): void {
+    const { maxPrefixes } = this.#config;
+    if (maxPrefixes === undefined) return;
+    for (const family of FAMILIES) {
+      const { received } = this.#c.ribs[family].countsOf(this.index);
+      if (received <= maxPrefixes) continue;
+      const data = Uint8Array.of(0, family === 4 ? 1 : 2, 1, ...u32(maxPrefixes));
+      const why = `${received} IPv${family} prefixes, at most ${maxPrefixes} wanted`;
+      this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.maxPrefixes, data, why });
+      return;
+    }
+  }
+  #onRefresh({ family, subtype }: RouteRefresh): void {
+    switch (subtype) {
+      case 'request':
+        this.outbound?.refresh(family);
+        return;
+      case 'begin':
+        // RFC 7313 §4: what is not announced again until the end goes.
+        this.runs[family] = (this.runs[family] + 1) & 0xff;
+        this.stale.add(family);
+        return;
+      case 'end':
+        if (this.stale.delete(family)) this.#c.sweepers[family].sweep(this.index);
+    }
+  }
+  /** Asks the peer for everything again. */
+  requestRefresh(): void {
+    if (!this.negotiated?.routeRefresh) return;
+    for (const family of this.negotiated.families) this.machine.send(encodeRouteRefresh(family, 'request'));
+  }
+
+  #source(negotiated: Negotiated | null): Source {
+    const { address, asNumbers, routeReflectorClient } = this.#config;
+    const asNumber = negotiated?.peerAs ?? asNumbers[0];
+    const ebgp = negotiated?.ebgp ?? asNumber !== localAsOf(this.#c.speaker(), this.#config);
+    const order = orderOf(address);
+    return {
+      index: this.index,
+      address,
+      order,
+      ebgp,
+      asNumber,
+      routerId: negotiated?.peerId ?? 0,
+      client: routeReflectorClient,
+    };
+  }
+  #importPolicy({ ebgp }: Negotiated) {
+    const { importPolicy, requirePolicy } = this.#config;
+    return requirePolicy && ebgp && importPolicy.rules.length === 0 ? NOTHING : importPolicy;
+  }
+  #exportPolicy({ ebgp }: Negotiated) {
+    const { exportPolicy, requirePolicy } = this.#config;
+    return requirePolicy && ebgp && exportPolicy.rules.length === 0 ? NOTHING : exportPolicy;
+  }
+  #profile(family: Family, link: Link, negotiated: Negotiated): OutboundProfile {
+    const speaker = this.#c.speaker();
+    const { nextHop, nextHopSelf, routeReflectorClient, role } = this.#config;
+    const local = link.tcp.localAddress;
+    const sameFamily = familyOf(local) === family ? local : null;
+    const own = sameFamily ?? nextHopSelf?.[family] ?? this.#c.ownAddress(family, local);
+    return {
+      family,
+      ebgp: negotiated.ebgp,
+      localAs: negotiated.localAs,
+      client: routeReflectorClient,
+      clusterId: addrToId(speaker.clusterId ?? speaker.routerId),
+      nextHop,
+      self: own ?? (family === 4 && negotiated.extendedNextHop ? local : null),
+      selfLinkLocal: null,
+      extendedNextHop: negotiated.extendedNextHop,
+      fourOctetAs: negotiated.fourOctetAs,
+      maxMessage: negotiated.maxMessage,
+      addPath: negotiated.addPathSend[family] ? MOST_PATHS : 0,
+      role: negotiated.peerRole === null || role === undefined ? null : role,
+      drain: false,
+    };
+  }
+}
+
+/** RFC 8212: no policy, no routes. */
+const NOTHING = { rules: [], otherwise: 'reject' } as const;
+/** Paths a prefix that are sent with add-path. */
+const MOST_PATHS = 8;
+/** How long stale routes wait for End-of-RIB once the session is back. */
+const STALE_AT_MOST: Milliseconds = 360_000;
+
+/** RFC 4724 §4.2 and RFC 8538 §4: which ends of a session leave its routes in place. */
+export function keepsRoutes(reason: DownReason, { gracefulRestart }: Negotiated): boolean {
+  if (!gracefulRestart) return false;
+  switch (reason.why) {
+    case 'tcp':
+    case 'replaced':
+      return true;
+    case 'hold timer':
+    case 'send hold timer':
+      return gracefulRestart.notification;
+    case 'sent':
+      return gracefulRestart.notification && reason.code !== ERROR.cease;
+    case 'received': {
+      const { code, subcode } = reason.notification;
+      return gracefulRestart.notification && !(code === ERROR.cease && subcode === CEASE.hardReset);
+    }
+    case 'stopped':
+      return false;
+  }
+}
+
+const u32 = (value: number) => [value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff];
+
+/** Sorts as addresses do. */
+export const orderOf = (address: Addr): string => Buffer.from(addrBytes(address)).toString('hex');

@@ -1,0 +1,133 @@
+import { assertNever } from '#core';
+import type { AttributeTable } from './attributes.ts';
+import type { PathTable } from './paths.ts';
+import type { Source } from './source.ts';
+
+/**
+ * The decision process of RFC 4271 §9.1.2 as elimination over the set of paths of a prefix. MED orders only paths of one neighbouring
+ * AS, so there is no order among paths in general, and comparing them in pairs would depend on the order of arrival.
+ */
+
+/** The steps in their order; the name of a step is the reason of those that fall in it. */
+export const STEPS = [
+  'not accepted',
+  'next hop unreachable',
+  'long-lived stale',
+  'local preference',
+  'not local',
+  'AS path length',
+  'origin',
+  'MED',
+  'not external',
+  'BGP identifier',
+  'cluster list length',
+  'peer address',
+  'path identifier',
+] as const;
+export type Step = (typeof STEPS)[number];
+
+export interface Candidates {
+  readonly paths: PathTable;
+  readonly attributes: AttributeTable;
+  sourceOf(index: number): Source;
+  isReachable(attr: number): boolean;
+  isLongLivedStale(row: number): boolean;
+}
+
+/** Loses in which step, beside the row. */
+export type Losers = Map<number, Step>;
+
+const rows: number[] = [];
+
+/**
+ * The best path among the chain that begins at `head`; 0: none is good. `losers` learns who fell where; `equal` gets those that
+ * are as good for forwarding (all that are left before the tie-breakers).
+ */
+export function decide(head: number, c: Candidates, losers: Losers | null, equal: number[] | null): number {
+  const left = rows;
+  left.length = 0;
+  for (let row = head; row !== 0; row = c.paths.next[row]) left.push(row);
+  for (const step of STEPS) {
+    if (step === 'BGP identifier' && equal) equal.push(...left);
+    if (left.length === 0) return 0;
+    // The last one standing has yet to be acceptable.
+    if (left.length === 1 && step !== 'not accepted' && step !== 'next hop unreachable') continue;
+    if (step === 'MED') eliminateMed(left, c, losers);
+    else eliminate(left, step, c, losers);
+  }
+  return left.length === 0 ? 0 : left[0];
+}
+
+/** Keeps the rows with the smallest value. */
+function eliminate(left: number[], step: Exclude<Step, 'MED'>, c: Candidates, losers: Losers | null): void {
+  let least = Number.POSITIVE_INFINITY;
+  if (step === 'not accepted' || step === 'next hop unreachable') least = 0;
+  else for (const row of left) least = Math.min(least, merit(row, step, c, left));
+  keep(left, losers, step, (row) => merit(row, step, c, left) === least);
+}
+
+function keep(left: number[], losers: Losers | null, step: Step, stays: (row: number) => boolean): void {
+  let kept = 0;
+  const verdicts = left.map(stays);
+  for (let i = 0; i < verdicts.length; i++) {
+    if (verdicts[i]) left[kept++] = left[i];
+    else losers?.set(left[i], step);
+  }
+  left.length = kept;
+}
+
+/** What a step compares; smaller is better. */
+function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: readonly number[]): number {
+  const { paths, attributes } = c;
+  const attr = paths.attr[row];
+  const source = () => c.sourceOf(paths.source[row]);
+  switch (step) {
+    case 'not accepted':
+      return attr === 0 ? 1 : 0;
+    case 'next hop unreachable':
+      return paths.source[row] === 0 || c.isReachable(attr) ? 0 : 1;
+    case 'long-lived stale':
+      return c.isLongLivedStale(row) ? 1 : 0;
+    case 'local preference':
+      return -attributes.localPref[attr];
+    case 'not local':
+      return paths.source[row] === 0 ? 0 : 1;
+    case 'AS path length':
+      return attributes.pathLength[attr];
+    case 'origin':
+      return attributes.origin[attr];
+    case 'not external':
+      return source().ebgp ? 0 : 1;
+    case 'BGP identifier':
+      // RFC 4456 §9: of a reflected route the one that brought it into the AS.
+      return attributes.valueOf(attr).originatorId ?? source().routerId;
+    case 'cluster list length':
+      return attributes.clusters[attr];
+    case 'peer address':
+      return rankOfAddress(row, c, left);
+    case 'path identifier':
+      return paths.pathIdOf(row);
+    default:
+      return assertNever(step);
+  }
+}
+
+/** How many of those left come from a lower address. */
+function rankOfAddress(row: number, c: Candidates, left: readonly number[]): number {
+  const own = c.sourceOf(c.paths.source[row]).order;
+  let rank = 0;
+  for (const other of left) if (c.sourceOf(c.paths.source[other]).order < own) rank++;
+  return rank;
+}
+
+/** RFC 4271 §9.1.2.2 c): a path falls to a lower MED from the same neighbouring AS; a path without one has the lowest, 0. */
+function eliminateMed(left: number[], { paths, attributes }: Candidates, losers: Losers | null) {
+  const beaten = (row: number) => {
+    const attr = paths.attr[row];
+    return left.some((other) => {
+      const rival = paths.attr[other];
+      return attributes.neighbour[rival] === attributes.neighbour[attr] && attributes.med[rival] < attributes.med[attr];
+    });
+  };
+  keep(left, losers, 'MED', (row) => !beaten(row));
+}

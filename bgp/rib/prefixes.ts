@@ -1,0 +1,188 @@
+import type { Family } from '#core';
+import type { NlriColumns } from '../wire/nlri.ts';
+
+const MIN_SLOTS = 64;
+
+/**
+ * The prefixes of one family as small integers: open addressing (linear probing, backward-shift deletion) over columns of words. An id
+ * stays valid while something holds it: routes, and adjacencies that have yet to withdraw it. Id 0 is no prefix.
+ */
+export class PrefixTable implements NlriColumns {
+  readonly family: Family;
+  readonly words: 1 | 4;
+  addr: Uint32Array;
+  length: Uint8Array;
+  /** First path of the prefix, 0: none; of a free id the next free one. */
+  head: Uint32Array;
+  /** The best path, 0: none. */
+  best: Uint32Array;
+  /** How many hold the id. */
+  #refs: Uint16Array;
+  #slots: Uint32Array;
+  #shift: number;
+  #free = 0;
+  #next = 1;
+  #count = 0;
+
+  constructor(family: Family) {
+    this.family = family;
+    this.words = family === 4 ? 1 : 4;
+    this.addr = new Uint32Array(MIN_SLOTS * this.words);
+    this.length = new Uint8Array(MIN_SLOTS);
+    this.head = new Uint32Array(MIN_SLOTS);
+    this.best = new Uint32Array(MIN_SLOTS);
+    this.#refs = new Uint16Array(MIN_SLOTS);
+    this.#slots = new Uint32Array(MIN_SLOTS * 2);
+    this.#shift = Math.clz32(MIN_SLOTS * 2 - 1);
+  }
+  /** Prefixes that are held. */
+  get count(): number {
+    return this.#count;
+  }
+  /** Ids run from 1 to below this; those of free rows have no head and no best. */
+  get end(): number {
+    return this.#next;
+  }
+  get capacity(): number {
+    return this.length.length;
+  }
+
+  /** The id of the prefix at `index` of the columns, or 0. */
+  find(addr: Uint32Array, index: number, length: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = this.#hash(addr, index, length); ; slot = (slot + 1) & mask) {
+      const id = slots[slot];
+      if (id === 0 || this.#equal(id, addr, index, length)) return id;
+    }
+  }
+  /** The id of the prefix, a new one when it is not known yet; a new one is held by nobody and must be held at once. */
+  intern(addr: Uint32Array, index: number, length: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = this.#hash(addr, index, length);
+    for (; ; slot = (slot + 1) & mask) {
+      const id = slots[slot];
+      if (id === 0) break;
+      if (this.#equal(id, addr, index, length)) return id;
+    }
+    if ((this.#count + 1) * 3 > slots.length * 2) {
+      this.#rehash(slots.length * 2);
+      return this.intern(addr, index, length);
+    }
+    const id = this.#take();
+    const { words } = this;
+    if (words === 1) this.addr[id] = addr[index];
+    else for (let word = 0; word < 4; word++) this.addr[id * 4 + word] = addr[index * 4 + word];
+    this.length[id] = length;
+    slots[slot] = id;
+    this.#count++;
+    return id;
+  }
+  hold(id: number): void {
+    this.#refs[id]++;
+  }
+  /** Gives up one hold; with the last one the id is free. */
+  release(id: number): void {
+    if (--this.#refs[id] > 0) return;
+    this.#remove(id);
+    this.best[id] = 0;
+    this.length[id] = 0;
+    this.head[id] = this.#free;
+    this.#free = id;
+    this.#count--;
+    if (this.#count === 0) this.#shrink();
+  }
+  isHeld(id: number): boolean {
+    return this.#refs[id] > 0;
+  }
+
+  #equal(id: number, addr: Uint32Array, index: number, length: number): boolean {
+    if (this.words === 1) return this.addr[id] === addr[index] && this.length[id] === length;
+    const own = this.addr;
+    const a = id * 4;
+    const b = index * 4;
+    return (
+      own[a + 1] === addr[b + 1] &&
+      own[a + 3] === addr[b + 3] &&
+      own[a + 2] === addr[b + 2] &&
+      own[a] === addr[b] &&
+      this.length[id] === length
+    );
+  }
+  /** Fibonacci hashing: neighbouring prefixes spread evenly. */
+  #hash(addr: Uint32Array, index: number, length: number): number {
+    if (this.words === 1)
+      return (Math.imul(addr[index] ^ length, 0x9e3779b1) ^ Math.imul(length, 0x85ebca6b)) >>> this.#shift;
+    const at = index * 4;
+    let h = Math.imul(addr[at] ^ length, 0x9e3779b1);
+    h = Math.imul((h ^ (h >>> 15)) + addr[at + 1], 0x85ebca6b);
+    h = Math.imul((h ^ (h >>> 13)) + addr[at + 2], 0xc2b2ae35);
+    h = Math.imul((h ^ (h >>> 16)) + addr[at + 3], 0x27d4eb2f);
+    return (h ^ (h >>> 15)) >>> this.#shift;
+  }
+  #take(): number {
+    if (this.#free !== 0) {
+      const id = this.#free;
+      this.#free = this.head[id];
+      this.head[id] = 0;
+      return id;
+    }
+    if (this.#next === this.length.length) this.#grow();
+    return this.#next++;
+  }
+  #grow(): void {
+    const size = this.length.length * 2;
+    this.addr = grown(this.addr, size * this.words);
+    this.length = grown(this.length, size);
+    this.head = grown(this.head, size);
+    this.best = grown(this.best, size);
+    this.#refs = grown(this.#refs, size);
+  }
+  /** An empty table gives its memory back. */
+  #shrink(): void {
+    if (this.length.length <= MIN_SLOTS * 16) return;
+    const empty = new PrefixTable(this.family);
+    this.addr = empty.addr;
+    this.length = empty.length;
+    this.head = empty.head;
+    this.best = empty.best;
+    this.#refs = empty.#refs;
+    this.#slots = empty.#slots;
+    this.#shift = empty.#shift;
+    this.#free = 0;
+    this.#next = 1;
+  }
+  #rehash(size: number): void {
+    const slots = new Uint32Array(size);
+    this.#shift = Math.clz32(size - 1);
+    for (const id of this.#slots) {
+      if (id === 0) continue;
+      let slot = this.#hash(this.addr, id, this.length[id]);
+      while (slots[slot] !== 0) slot = (slot + 1) & (size - 1);
+      slots[slot] = id;
+    }
+    this.#slots = slots;
+  }
+  /** Takes the id out of the slots and moves those behind it up, so that no probe meets a gap. */
+  #remove(id: number): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let hole = this.#hash(this.addr, id, this.length[id]);
+    while (slots[hole] !== id) hole = (hole + 1) & mask;
+    for (let slot = (hole + 1) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const home = this.#hash(this.addr, slots[slot], this.length[slots[slot]]);
+      if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
+      slots[hole] = slots[slot];
+      hole = slot;
+    }
+    slots[hole] = 0;
+  }
+}
+
+/** A copy with more room. */
+export function grown<T extends Uint32Array | Uint16Array | Uint8Array>(from: T, size: number): T {
+  const to = new (from.constructor as new (size: number) => T)(size);
+  to.set(from);
+  return to;
+}

@@ -1,0 +1,190 @@
+import { type Clock, FAMILIES, type Family, type Log, type Metrics } from '#core';
+import { bestChange } from './best.ts';
+import { Connected } from './connected.ts';
+import { dumpTable } from './dump.ts';
+import { Groups } from './groups.ts';
+import { listRoutes } from './listing.ts';
+import { LocalRoutes } from './local-routes.ts';
+import { Loop } from './loop.ts';
+import { Neighbours } from './neighbours.ts';
+import type { PeerContext } from './peer.ts';
+import { AttributeTable } from './rib/attributes.ts';
+import { Rib } from './rib/rib.ts';
+import { Sources } from './rib/source.ts';
+import { peerStatus } from './status.ts';
+import { Sweeper } from './sweeper.ts';
+import { tcpTransport } from './transport/tcp.ts';
+import type { Listener, Transport } from './transport/types.ts';
+import type {
+  ConnectedNetwork,
+  LocalRoute,
+  PeerConfig,
+  PeerStatus,
+  RouteInfo,
+  RouteQuery,
+  Speaker,
+  SpeakerConfig,
+  SpeakerEvents,
+} from './types.ts';
+import { UpdateScratch } from './wire/update.ts';
+
+export interface SpeakerContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics?: Metrics;
+  readonly transport?: Transport;
+  /** Runs after pending input was read; `setImmediate` unless a test says otherwise. */
+  readonly defer?: (run: () => void) => void;
+}
+
+/** Prefixes that are told to the owner at a time. */
+const BEST_BATCH = 1024;
+
+/** A speaker that does nothing until it is configured and started. */
+export const createSpeaker = (events: SpeakerEvents, context: SpeakerContext): Speaker =>
+  new BgpSpeaker(events, context);
+
+class BgpSpeaker implements Speaker {
+  readonly #events: SpeakerEvents;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #transport: Transport;
+  readonly #attributes = new AttributeTable();
+  readonly #sources = new Sources();
+  readonly #connected = new Connected();
+  readonly #ribs: Readonly<Record<Family, Rib>>;
+  readonly #loop: Loop;
+  readonly #local: LocalRoutes;
+  readonly #neighbours: Neighbours;
+  #config: SpeakerConfig | null = null;
+  #listeners: Listener[] = [];
+  #started = false;
+  #firstOut = 0;
+
+  constructor(events: SpeakerEvents, { clock, log, transport, defer }: SpeakerContext) {
+    this.#events = events;
+    this.#log = log;
+    this.#clock = clock;
+    this.#transport = transport ?? tcpTransport;
+    this.#loop = new Loop(clock, () => this.#turn(), defer);
+    const rib = (family: Family) =>
+      new Rib({
+        family,
+        attributes: this.#attributes,
+        sourceOf: (index) => this.#sources.get(index),
+        isReachable: () => true,
+        isLongLivedStale: () => false,
+      });
+    this.#ribs = { 4: rib(4), 6: rib(6) };
+    if (events.onBestChanges) for (const family of FAMILIES) this.#ribs[family].trackBest();
+    this.#local = new LocalRoutes(this.#ribs, this.#attributes);
+    const sweeper = (family: Family) =>
+      new Sweeper(this.#ribs[family], this.#loop, (source) => this.#neighbours.runOf(source, family));
+    const groups = new Groups(this.#ribs, this.#loop, (family) => ({
+      prefixes: this.#ribs[family].prefixes,
+      paths: this.#ribs[family].paths,
+      attributes: this.#attributes,
+      sourceOf: (index) => this.#sources.get(index),
+      interfaceOf: (prefix) => this.#local.interfaceOf(family, prefix),
+    }));
+    const context: PeerContext = {
+      ribs: this.#ribs,
+      attributes: this.#attributes,
+      log,
+      clock,
+      loop: this.#loop,
+      transport: this.#transport,
+      groups,
+      sweepers: { 4: sweeper(4), 6: sweeper(6) },
+      scratch: new UpdateScratch(),
+      speaker: () => this.#config as SpeakerConfig,
+      isOwnAddress: (address) => this.#connected.isOwn(address),
+      ownAddress: (family, local) => this.#connected.ownAddress(family, local),
+      setSource: (source) => this.#sources.set(source),
+      onState: (peer) => events.onPeerState?.(peerStatus(peer, this.#ribs, this.#config as SpeakerConfig)),
+      onSynced: () => this.#checkRestart(),
+    };
+    this.#neighbours = new Neighbours(context, this.#sources);
+  }
+
+  configure(config: SpeakerConfig): void {
+    const before = this.#config;
+    this.#config = config;
+    if (before && JSON.stringify({ ...before, restarting: 0 }) === JSON.stringify({ ...config, restarting: 0 })) return;
+    if (!before) return;
+    this.#neighbours.restart();
+    if (this.#started) this.#listen();
+  }
+  setPeers(all: readonly PeerConfig[]): void {
+    this.#neighbours.set(all, this.#started);
+    if (this.#started) this.#setRules();
+  }
+  setLocalRoutes(all: readonly LocalRoute[]): void {
+    this.#local.set(all);
+    this.#loop.wake();
+  }
+  setConnected(all: readonly ConnectedNetwork[]): void {
+    this.#connected.set(all);
+  }
+  async start(): Promise<void> {
+    this.#started = true;
+    this.#listen();
+    this.#neighbours.start();
+  }
+  peers(): PeerStatus[] {
+    return [...this.#neighbours.all].map((peer) => peerStatus(peer, this.#ribs, this.#config as SpeakerConfig));
+  }
+  routes(query: RouteQuery): RouteInfo[] {
+    return listRoutes(query, { ribs: this.#ribs, sources: this.#sources, neighbours: this.#neighbours });
+  }
+  dumpMrt(): Uint8Array {
+    return this.#config ? dumpTable(this.#ribs, this.#neighbours, this.#config, this.#clock.date()) : new Uint8Array(0);
+  }
+  async stop(mode: 'restart' | 'shutdown', text = ''): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+    this.#neighbours.stop(mode === 'restart', text);
+    this.#started = false;
+    this.#loop.close();
+  }
+
+  #listen(): void {
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+    for (const { address, port } of this.#config?.listen ?? [])
+      this.#listeners.push(this.#transport.listen(address, port, (tcp) => this.#neighbours.accept(tcp)));
+    this.#setRules();
+  }
+  /** The keys of those who may connect. */
+  #setRules(): void {
+    const rules = this.#neighbours.acceptRules();
+    for (const listener of this.#listeners)
+      for (const [from, reason] of listener.setRules(rules))
+        this.#log.error({ from, reason }, 'TCP-MD5 key is refused');
+  }
+
+  /** After reading: what has changed goes to the peers and to the owner. */
+  #turn(): boolean {
+    const isSpent = () => this.#loop.isSpent;
+    let more = false;
+    const peers = this.#neighbours.established;
+    for (let i = 0; i < peers.length && !more; i++) {
+      more = peers[(this.#firstOut + i) % peers.length].pump(isSpent);
+      if (more) this.#firstOut = (this.#firstOut + i) % peers.length;
+    }
+    return this.#tellOwner() || more;
+  }
+  #tellOwner(): boolean {
+    let more = false;
+    for (const family of FAMILIES) {
+      const rib = this.#ribs[family];
+      if (!rib.hasDirty) continue;
+      const ids = rib.takeDirty(BEST_BATCH);
+      this.#events.onBestChanges?.(ids.map((id) => bestChange(rib, id, this.#sources)));
+      for (const id of ids) rib.prefixes.release(id);
+      more ||= rib.hasDirty;
+    }
+    return more;
+  }
+  #checkRestart(): void {}
+}
