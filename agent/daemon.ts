@@ -9,7 +9,7 @@ import {
   serveControl,
 } from '#bgp';
 import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
-import { createResources, openStore, type StoreConfig, startSyncer } from '#datastore';
+import { createResources, Ipam, openStore, type Store, type StoreConfig, startSyncer } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { declareAgentMetrics } from './agent-metrics.ts';
 import { Applier } from './apply.ts';
@@ -36,6 +36,7 @@ import { RouteTable } from './routes.ts';
 import { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
 import { endpointStates, type NodeStatus, nodeStatus } from './status.ts';
+import { TunnelAddresses } from './tunnel-address.ts';
 
 export interface RunningAgent {
   status(): NodeStatus;
@@ -130,6 +131,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     routes: table,
     interfaces,
     bgp,
+    tunnels: tunnelAddresses(base, store),
     secrets,
     desired: dataplane,
     dispatch: 'tree',
@@ -277,6 +279,16 @@ const failureText = (failures: ReadonlyMap<string, readonly Failure[]>): string 
 function publish({ onStop }: Base, publisher: Publisher): void {
   publisher.start();
   onStop(() => publisher.stop());
+}
+
+/** A directory's resources are a person's to write, tunnel addresses included. */
+function tunnelAddresses({ config, clock, log, onStop }: Base, store: Store): TunnelAddresses | undefined {
+  if (config.policyOnly || store.type === 'directory') return undefined;
+  const resources = createResources(store, clock);
+  const ipam = new Ipam({ store, resources, clock });
+  const tunnels = new TunnelAddresses({ node: config.nodeName, ipam, resources, clock, log });
+  onStop(() => tunnels.stop());
+  return tunnels;
 }
 
 async function control({ config, log, onStop }: Base, status: () => NodeStatus, bgp: Bgp | undefined): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Addr, type Clock, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
+import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
 import type { InvalidObject, SyncSink, SyncStatus, Update } from '#datastore';
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
 import type { Bgp } from './bgp.ts';
@@ -22,6 +22,7 @@ import { hostMtu, workloadMtu } from './mtu.ts';
 import type { RouteTable } from './routes.ts';
 import type { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
+import { type TunnelAddresses, tunnelNeed } from './tunnel-address.ts';
 import { type OverlayIntent, overlayIntent } from './vxlan.ts';
 
 /** What the pipeline needs of the policy calculation and its renderer. */
@@ -56,6 +57,8 @@ export interface PipelineOptions {
   readonly interfaces: InterfaceMonitor;
   /** undefined under --no-bgp and --policy-only. */
   readonly bgp: Bgp | undefined;
+  /** undefined where routing is another plugin's. */
+  readonly tunnels: TunnelAddresses | undefined;
   readonly secrets: Secrets;
   readonly desired: Desired;
   readonly dispatch: RenderConfig['dispatch'];
@@ -275,6 +278,9 @@ export class Pipeline implements SyncSink {
     const { nodes, pools, affinities, blocks } = cluster;
     const node = config.nodeName;
     const intent = overlayIntent({ node, nodes, pools, affinities, blocks, felix, hostMtu: mtu, parentOf });
+    const own = nodes.get(node);
+    const need = (family: Family) => tunnelNeed(family, node, own, pools, blocks, felix.vxlanEnabled !== false);
+    if (own) this.#o.tunnels?.want({ 4: need(4), 6: need(6) });
     for (const problem of intent.problems) if (!this.#overlayProblems.includes(problem)) this.#o.log.warn(problem);
     this.#overlayProblems = intent.problems;
     routes.replaceClass('vxlan', intent.routes);
