@@ -108,7 +108,9 @@ export class OverlayReconciler {
       if (!wanted.has(name) && this.#links.get(name)?.linkKind === 'vxlan') {
         this.#counters.writes.inc({ what: 'device' });
         this.#o.log.info({ device: name }, 'overlay device removed');
-        failures.push(...(await this.#o.netlink.deleteLink(name)));
+        const refused = await this.#o.netlink.deleteLink(name);
+        if (refused.length === 0) this.#links.delete(name);
+        failures.push(...refused);
       }
     if (failures.length > 0) this.#retry();
     return failures;

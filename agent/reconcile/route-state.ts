@@ -59,17 +59,25 @@ export class RouteIndex {
   }
   /**
    * Notes what an event says of an interface. `renamed`: the name that this index had before, if routes depend on it or on the new
-   * one; `cameUp`: it was not known to be up, or it is another interface of the same name.
+   * one; `cameUp`: it was not known to be up, or it is another interface of the same name; `wentDown`: it was known to be up (the event
+   * of making an interface, which says that it is down, may arrive when routes have been written to it already).
    */
-  noteLink(index: number, name: string, up: boolean, gone: boolean): { renamed: string | null; cameUp: boolean } {
+  noteLink(
+    index: number,
+    name: string,
+    up: boolean,
+    gone: boolean,
+  ): { renamed: string | null; cameUp: boolean; wentDown: boolean } {
     const before = this.#names.get(index);
     if (gone) this.#names.delete(index);
     else this.#names.set(index, name);
-    const cameUp = up && this.#up.get(name) !== index;
+    const known = this.#up.get(name);
+    const cameUp = up && known !== index;
+    const wentDown = !up && (known === index || (gone && known === undefined));
     if (up) this.#up.set(name, index);
-    else this.#up.delete(name);
+    else if (known === index) this.#up.delete(name);
     const affected = before !== undefined && before !== name && (this.on(before).size > 0 || this.on(name).size > 0);
-    return { renamed: affected ? before : null, cameUp };
+    return { renamed: affected ? before : null, cameUp, wentDown };
   }
 }
 

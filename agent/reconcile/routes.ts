@@ -65,7 +65,7 @@ export class RouteReconciler {
   readonly #o: RouteReconcilerOptions;
   readonly #tracker = new DeltaTracker<string, Route>(sameRoute);
   readonly #index = new RouteIndex();
-  readonly #failed = new Map<string, { problem: RouteProblem; backoff: Backoff; due: number }>();
+  readonly #failed = new Map<string, { problem: RouteProblem; backoff: Backoff; due: number; retries: number }>();
   /** Routes that nobody asked for, and when they were first seen. */
   readonly #strange = new Map<string, number>();
   /** Addresses whose flows are to be forgotten once their routes are settled. */
@@ -288,11 +288,13 @@ export class RouteReconciler {
     const due = this.#o.clock.now() + backoff.next();
     const served = error === 'EEXIST' && (await this.#isServed(route));
     const problem = { route, error, detail, served };
-    this.#failed.set(key, { problem, backoff, due });
+    this.#failed.set(key, { problem, backoff, due, retries: (known?.retries ?? 0) + 1 });
     this.#wakeAt(due);
     // EEXIST may be a route of ours that we did not know of; a lost answer may be anything.
     if ((error === 'EEXIST' && !known) || error === 'ENOBUFS') this.#askReadBack(error);
-    if (!known) this.#o.log.warn({ route: route.to, via: route.via, error, detail }, 'route not programmed');
+    // The first EEXIST may be our own route; the read-back tells.
+    if (error === 'EEXIST' ? known?.problem.error === error && known.retries === 1 : !known)
+      this.#o.log.warn({ route: route.to, via: route.via, error, detail }, 'route not programmed');
   }
   /** Whether packets to a local workload take the right interface although the route is not ours. */
   async #isServed(route: Route): Promise<boolean> {
@@ -320,9 +322,9 @@ export class RouteReconciler {
   }
 
   #onLink(name: string, index: number, up: boolean, gone: boolean): void {
-    const { renamed, cameUp } = this.#index.noteLink(index, name, up, gone);
+    const { renamed, cameUp, wentDown } = this.#index.noteLink(index, name, up, gone);
     if (renamed) this.#askReadBack(`interface ${renamed} is now ${name}`);
-    else if (!up) this.#onLinkDown(name);
+    else if (wentDown) this.#onLinkDown(name);
     else if (cameUp) this.#onLinkUp(name);
   }
   #onLinkUp(name: string): void {
