@@ -26,4 +26,5 @@ export * from './reconcile/routes.ts';
 export * from './reconcile/settings.ts';
 export * from './routes.ts';
 export type { NodeStatus } from './status.ts';
+export * from './tunnel-address.ts';
 export * from './vxlan.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Route, Via } from '#agent';
+import { kernelMetric, type Route, type Via } from '#agent';
 import { addr, bigIntToAddr, prefix, prefixOf } from '#core';
 import { Datagram, decodeAnswer, F, MessageWriter } from '../../../../agent/kernel/netlink/message.ts';
 import { decodeRoute, encodeRoute, encodeRouteDump, RTM } from '../../../../agent/kernel/netlink/route.ts';
@@ -116,7 +116,7 @@ test('what is encoded decodes to the same route', () => {
       const [m, ...more] = [...d.messages()];
       expect([m.type, more.length]).toEqual([RTM.NEWROUTE, 0]);
       expect(decodeRoute(d, m, nameOf)).toEqual({
-        route: original,
+        route: { ...original, metric: kernelMetric(original) },
         family: original.to.includes(':') ? 6 : 4,
         ours: true,
       });
