@@ -22,6 +22,8 @@ export class KeyTable {
   #compacted = 0n;
   /** Counts restores to another state, each of which rewinds all watchers. */
   #era = 0;
+  /** The era of the last list of each prefix: a watch that follows a list continues that one. */
+  readonly #listed = new Map<string, number>();
   #waiters = new Set<() => void>();
   #expiries = new Map<string, Cancel>();
   /** Whether contents decided elsewhere were taken over; what came before that has no history here. */
@@ -51,6 +53,7 @@ export class KeyTable {
 
   list(prefix: string): ReturnType<Store['list']> {
     const entries = this.under(prefix);
+    this.#listed.set(prefix, this.#era);
     async function* pages() {
       for (let i = 0; i < entries.length; i += PAGE) yield entries.slice(i, i + PAGE);
     }
@@ -137,9 +140,9 @@ export class KeyTable {
   }
 
   async *watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncGenerator<WatchMessage> {
-    const era = this.#era;
+    const era = this.#listed.get(prefix) ?? this.#era;
     let seen = fromRevision;
-    if (seen > this.#revision) return yield { type: 'rewound' };
+    if (seen > this.#revision || era !== this.#era) return yield { type: 'rewound' };
     yield { type: 'connected' };
     while (!signal.aborted) {
       if (this.#era !== era) return yield { type: 'rewound' };

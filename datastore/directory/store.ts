@@ -1,6 +1,6 @@
 import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { join } from 'node:path';
-import { type Cancel, type Clock, type Log, type Milliseconds, messageOf } from '#core';
+import { type Cancel, type Clock, type Log, type Milliseconds, messageOf, OperationalError } from '#core';
 import type { Compare, FaultListener, KeyValue, Store, TxnResult, WatchMessage, Write } from '../store.ts';
 import { KeyTable } from '../table.ts';
 import type { InvalidObject } from '../update.ts';
@@ -108,12 +108,17 @@ export class DirectoryStore implements Store {
   /** What another program wrote is seen by the next read. */
   async #refresh(): Promise<void> {
     await this.#turns;
-    if ((await this.#engine.statePrint()) !== this.#print) await this.#turn(async () => {});
+    const print = await this.#engine.statePrint().catch((error: unknown) => {
+      throw asOperational(error, this.#root);
+    });
+    if (print !== this.#print) await this.#turn(async () => {});
   }
 
   #turn<T>(act: (state: State, write: (writes: readonly Write[]) => Promise<void>) => Promise<T>): Promise<T> {
     const turn = this.#turns.then(async () => {
-      const { state, print, result } = await this.#engine.turn(act);
+      const { state, print, result } = await this.#engine.turn(act).catch((error: unknown) => {
+        throw asOperational(error, this.#root);
+      });
       this.#adopt(state, print);
       return result;
     });
@@ -202,6 +207,14 @@ export class DirectoryStore implements Store {
       }
     }
   }
+}
+
+/** What the file system refused, as the door of a store says it. */
+function asOperational(error: unknown, root: string): unknown {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (error instanceof OperationalError || syscall === undefined) return error;
+  const kind = code === 'EACCES' || code === 'EPERM' || code === 'EROFS' ? 'PERMISSION' : 'UNAVAILABLE';
+  return new OperationalError(kind, `directory ${root}: ${messageOf(error)}`, { cause: error });
 }
 
 function keyValue(state: State, key: string): KeyValue | null {

@@ -4,7 +4,7 @@ import type { EtcdConfig } from '../open.ts';
 import type { Compare, KeyValue, Store, TxnResult, WatchMessage, Write } from '../store.ts';
 import { Connection } from './connection.ts';
 import { keyAfter, keyBytes, prefixEnd } from './keys.ts';
-import { watchPrefix } from './watch.ts';
+import { type Identity, identityOf, watchPrefix } from './watch.ts';
 
 /** Keys in one answer: large enough to be quick, small enough not to hold the loop (spikes: 26 to 38 ms). */
 const PAGE = 5000;
@@ -19,6 +19,8 @@ export class EtcdStore implements Store {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #closing = new AbortController();
+  /** Who answered the last list of each prefix: a restore between a list and its watch is noticed, too. */
+  readonly #listed = new Map<string, Identity>();
 
   /** Throws CONFIG when the configuration cannot work; connects on first use. */
   constructor(config: EtcdConfig, context: { clock: Clock; log: Log }) {
@@ -36,7 +38,10 @@ export class EtcdStore implements Store {
   list(prefix: string): ReturnType<Store['list']> {
     const end = prefixEnd(prefix);
     const first = this.#kv.range({ key: keyBytes(prefix), range_end: end, limit: PAGE });
-    const revision = first.then((page) => BigInt(page.header.revision));
+    const revision = first.then(({ header }) => {
+      this.#listed.set(prefix, identityOf(header));
+      return BigInt(header.revision);
+    });
     // Whoever reads the pages gets the error there; nobody has to look at both.
     revision.catch(() => {});
     return Object.assign(pages(this.#kv, first, end), { revision });
@@ -82,6 +87,7 @@ export class EtcdStore implements Store {
       log: this.#log,
       prefix,
       from: fromRevision,
+      identity: copyOf(this.#listed.get(prefix)),
       signal: AbortSignal.any([signal, this.#closing.signal]),
     });
   }
@@ -103,6 +109,8 @@ export class EtcdStore implements Store {
     this.#connection.close();
   }
 }
+
+const copyOf = (identity: Identity | undefined): Identity | null => (identity ? { ...identity } : null);
 
 const keyValue = (kv: IKeyValue): KeyValue => ({
   key: kv.key.toString('utf8'),

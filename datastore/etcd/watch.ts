@@ -14,11 +14,13 @@ export interface WatchOptions {
   readonly prefix: string;
   /** Events after this revision are wanted. */
   readonly from: bigint;
+  /** Who the store was when the list was made that this watch continues. */
+  readonly identity: Identity | null;
   readonly signal: AbortSignal;
 }
 
 /** Who the store is and how far it got, to notice when it is another one or was set back. */
-interface Identity {
+export interface Identity {
   clusterId: string;
   revision: bigint;
   term: bigint;
@@ -102,11 +104,12 @@ const refused = ({ cancel_reason }: IWatchResponse, endpoint: string): Error =>
 class Position {
   delivered: bigint;
   readonly #options: WatchOptions;
-  #identity: Identity | null = null;
+  #identity: Identity | null;
 
   constructor(options: WatchOptions) {
     this.#options = options;
     this.delivered = options.from;
+    this.#identity = options.identity;
   }
 
   /**
@@ -159,7 +162,7 @@ class Position {
   }
 }
 
-const identityOf = (header: IResponseHeader): Identity => ({
+export const identityOf = (header: IResponseHeader): Identity => ({
   clusterId: header.cluster_id,
   revision: BigInt(header.revision),
   term: BigInt(header.raft_term),

@@ -1,4 +1,4 @@
-import { Backoff, messageOf, sleep } from '#core';
+import { Backoff, messageOf, OperationalError, sleep } from '#core';
 import { type ParsedKey, parseKey, RESOURCES_PREFIX } from '../keys.ts';
 import { shown } from '../model/fields.ts';
 import type { WatchEvent } from '../store.ts';
@@ -41,6 +41,8 @@ export class Scope {
         await this.#follow(revision);
       } catch (error) {
         if (signal.aborted) return;
+        // What the consumer throws is no failure of the store, and not to be tried again.
+        if (!(error instanceof OperationalError)) throw error;
         const reason = messageOf(error);
         this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
         this.#tell('waiting', reason);
@@ -53,6 +55,8 @@ export class Scope {
     const snapshot = this.#options.store.list(this.#prefix);
     // The pages reject with the same error; this one only must not go unhandled.
     snapshot.revision.catch(() => {});
+    // It may have been set back while nobody watched, and then equal revisions say nothing about contents.
+    this.#state.distrust();
     let told = false;
     const present = new Set<string>();
     for await (const page of snapshot) {
@@ -85,7 +89,6 @@ export class Scope {
           break;
         case 'rewound':
           this.#options.log.warn({ prefix: this.#prefix }, 'datastore went back to an older revision; reading it anew');
-          this.#state.distrust();
           return;
         case 'compacted':
           this.#options.log.info({ prefix: this.#prefix }, 'history needed by the watch is gone; reading anew');

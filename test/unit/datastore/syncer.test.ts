@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FakeClock, silentLog } from '#core';
 import { API_VERSION, createResources, type InvalidObject, MemoryStore, startSyncer, type Update } from '#datastore';
@@ -151,4 +152,73 @@ describe('a syncer', () => {
     await vi.waitFor(() => expect(seen.names).toContain('Node n1'));
     expect(seen.names).toContain('ClusterInformation default');
   });
+});
+
+/** One thing that happens to a store. */
+type Step =
+  | { readonly do: 'put'; readonly name: string; readonly host: number }
+  | { readonly do: 'break'; readonly name: string; readonly host: number }
+  | { readonly do: 'delete'; readonly name: string; readonly host: number }
+  | { readonly do: 'compact' }
+  | { readonly do: 'restore' }
+  | { readonly do: 'pause' };
+
+const name = fc.constantFrom('a', 'b', 'c', 'd');
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 8, arbitrary: fc.record({ do: fc.constantFrom('put', 'break', 'delete'), name, host: fc.nat(200) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('compact', 'restore', 'pause') }) },
+  ) as fc.Arbitrary<Step>,
+  { maxLength: 30 },
+);
+
+/** Does it to the store, and keeps what must be there: an address, or null for a value that is broken. */
+async function take(step: Step, store: MemoryStore, truth: Map<string, string | null>): Promise<void> {
+  switch (step.do) {
+    case 'pause':
+      return new Promise((resolve) => setImmediate(resolve));
+    case 'compact':
+      return store.table.compact(store.table.revision);
+    case 'restore':
+      truth.clear();
+      truth.set('a', '10.0.0.77/24');
+      return store.table.restore([[`${NODES}a`, node('a', '10.0.0.77/24').value]], 3n);
+    case 'delete':
+      truth.delete(step.name);
+      await store.txn([], [{ op: 'delete', key: `${NODES}${step.name}` }]);
+      return;
+    default: {
+      const address = step.do === 'put' ? `10.0.0.${step.host}/24` : 'nonsense';
+      truth.set(step.name, step.do === 'put' ? address : null);
+      await store.txn([], [{ op: 'put', ...node(step.name, address) }]);
+    }
+  }
+}
+
+test('whatever happens to the store, and in whatever order, the end is what it holds', async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, async (all) => {
+      const clock = new FakeClock();
+      const store = new MemoryStore(clock);
+      const seen = new Collector();
+      const { stop } = startSyncer({ store, clock, log: silentLog, sink: seen, kinds: ['Node'] });
+      const truth = new Map<string, string | null>();
+      for (const step of all) await take(step, store, truth);
+      const valid = [...truth].filter(([, address]) => address !== null);
+      for (let turn = 0; turn < 40; turn++) await new Promise((resolve) => setImmediate(resolve));
+      await stop();
+      const got = [...seen.state.values()].map((u) => [
+        u.id,
+        (u.value as { spec: { bgp: { ipv4Address: string } } }).spec.bgp.ipv4Address,
+      ]);
+      expect(got.sort()).toEqual(valid.sort());
+      expect([...seen.invalid.keys()].sort()).toEqual(
+        [...truth]
+          .filter(([, address]) => address === null)
+          .map(([n]) => `${NODES}${n}`)
+          .sort(),
+      );
+    }),
+    { numRuns: 100 },
+  );
 });
