@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -21,10 +22,16 @@ export interface Session {
 export async function withStore<T>({ io, globals }: Session, use: (store: Store) => Promise<T>): Promise<T> {
   if (io.openStore) return use(await io.openStore());
   const settings = await readConfig(globals.config, io);
+  if (settings.type === 'directory' && !existsSync(resolve(io.cwd, settings.directory)))
+    warn(io, `the directory ${settings.directory} does not exist; is ETCD_ENDPOINTS or TSNET_DIRECTORY missing?`);
   const [{ openStore }, { silentLog }] = await Promise.all([import('#datastore'), import('#core')]);
   const cleaning: (() => Promise<void>)[] = [];
   try {
-    const store = await openStore(await storeConfig(settings, io.cwd, cleaning), { clock: io.clock, log: silentLog });
+    const store = await openStore(await storeConfig(settings, io.cwd, cleaning), {
+      clock: io.clock,
+      log: silentLog,
+      brief: true,
+    });
     cleaning.unshift(() => store.close());
     return await use(store);
   } finally {

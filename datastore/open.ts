@@ -22,6 +22,8 @@ export interface EtcdConfig {
 export interface StoreContext {
   readonly clock: Clock;
   readonly log: Log;
+  /** For a program that asks a little and ends: etcd without the half second that a whole client takes to load. */
+  readonly brief?: boolean;
 }
 
 /**
@@ -33,6 +35,10 @@ export async function openStore(config: StoreConfig, context: StoreContext): Pro
     case 'memory':
       return new MemoryStore(context.clock);
     case 'etcdv3': {
+      if (context.brief) {
+        const { BriefEtcdStore } = await import('./etcd/brief/store.ts');
+        return new BriefEtcdStore(config, context);
+      }
       const { EtcdStore } = await import('./etcd/store.ts');
       return new EtcdStore(config, context);
     }

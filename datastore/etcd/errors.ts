@@ -1,5 +1,15 @@
-import { status as Code } from '@grpc/grpc-js';
 import { type ErrorCode, messageOf, OperationalError } from '#core';
+
+/** Status codes of gRPC, by their names. */
+const Code = {
+  CANCELLED: 1,
+  DEADLINE_EXCEEDED: 4,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  OUT_OF_RANGE: 11,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
 
 /** What gRPC rejects with. */
 interface Failure {
