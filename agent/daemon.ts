@@ -50,7 +50,7 @@ export interface AgentContext {
   readonly log: Log;
   readonly clock?: Clock;
   /** The BGP speaker; given by the program, so that tests can look on. */
-  readonly createSpeaker?: (events: SpeakerEvents, context: { clock: Clock; log: Log; metrics: Metrics }) => Speaker;
+  readonly createSpeaker: (events: SpeakerEvents, context: { clock: Clock; log: Log; metrics: Metrics }) => Speaker;
 }
 
 /** What everything that is started needs. */
@@ -223,7 +223,7 @@ function speak(
   table: RouteTable,
   onDirty: () => void,
 ): Bgp | undefined {
-  if (config.noBgp || !routes || !createSpeaker) return undefined;
+  if (config.noBgp || !routes) return undefined;
   const bgp = new Bgp({
     createSpeaker: (events) => createSpeaker(events, { clock, log, metrics }),
     routes: table,

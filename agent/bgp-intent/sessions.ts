@@ -42,7 +42,10 @@ export function sessions(input: IntentInput, self: NodeFacts): { peers: PeerConf
         message: `${holder.resource} already configures ${name} with AS ${holder.asNumber}; AS ${w.asNumber} is ignored`,
       });
   }
-  const peers = [...chosen].map(([name, w]) => peerConfig(input, self, name, w, problems));
+  const settled = [...chosen].map(
+    ([name, w]) => [name, { ...w, families: carried(w, self, chosen.values()) }] as const,
+  );
+  const peers = settled.map(([name, w]) => peerConfig(input, self, name, w, problems));
   peers.sort((a, b) => (a.name < b.name ? -1 : 1));
   return { peers, problems };
 }
@@ -50,6 +53,17 @@ export function sessions(input: IntentInput, self: NodeFacts): { peers: PeerConf
 export function sessionName(address: Addr, port: number): string {
   if (port === DEFAULT_PORT) return address;
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/**
+ * Families to offer to a router: its own, and the other one too if this node has an address of it, since one session can carry both
+ * (RFC 4760) and a router that cannot simply does not take it up. Where somebody configures a second session to the same AS over the
+ * other family, each carries its own.
+ */
+function carried(w: Wanted, self: NodeFacts, all: Iterable<Wanted>): readonly Family[] {
+  if (w.node || w.type === 'LocalWorkload') return w.families;
+  const isSeparate = [...all].some((o) => !o.node && o.asNumber === w.asNumber && o.families[0] !== w.families[0]);
+  return isSeparate ? w.families : FAMILIES.filter((family) => w.families.includes(family) || self.addresses[family]);
 }
 
 /** reference/bgp.md 7.2.1: every other node with an address of the family, unless either end is a reflector. */

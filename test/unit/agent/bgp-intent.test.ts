@@ -133,6 +133,21 @@ describe('BGPPeer', () => {
       passive: false,
     });
   });
+  test('to a router: both families in one session, unless a second session has the other', () => {
+    const dual = node('a', { ipv4Address: '10.0.0.2/24', ipv6Address: 'fd00::2/64' });
+    const tor: BGPPeerSpec = { peerIP: '10.0.0.254', asNumber: 65001 };
+    expect(one({ nodes: [dual], config, peers: { tor } }).families).toEqual([4, 6]);
+    const both = intent({
+      nodes: [dual],
+      config,
+      peers: { tor, tor6: { peerIP: 'fd00::254', asNumber: 65001 } },
+    }).peers;
+    expect(both.map((p) => [p.name, p.families])).toEqual([
+      ['10.0.0.254', [4]],
+      ['fd00::254', [6]],
+    ]);
+    expect(one({ nodes: [A], config, peers: { tor } }).families).toEqual([4]);
+  });
   test('of one node, with port, passes other nodes by', () => {
     const peers = {
       tor: { node: 'a', peerIP: '10.0.0.254:1790', asNumber: 65001 },
