@@ -1,5 +1,5 @@
 import type { PeerStatus, RouteInfo, RouteQuery } from '#bgp';
-import { OperationalError, parseAddr, parsePrefix } from '#core';
+import { OperationalError, type Prefix, parseAddr, parsePrefix } from '#core';
 import { ask, published, type Where } from '../agent-client.ts';
 import { grid, since } from '../grid.ts';
 import { painter } from '../io.ts';
@@ -117,16 +117,26 @@ function understand(prefix: string | undefined, options: RouteOptions): RouteQue
   return query;
 }
 
+/** Page after page. The table changes meanwhile, so a prefix may come again, and the last one of a full page may lack some of its paths. */
 async function allPages(session: Session, query: RouteQuery): Promise<RouteInfo[]> {
-  const found: RouteInfo[] = [];
+  const found = new Map<string, RouteInfo[]>();
   for (let after = query.after; ; ) {
     const page = await ask<RouteInfo[]>(session, 'bgp.routes', { ...query, limit: PAGE, ...(after && { after }) });
-    found.push(...page);
     const last = page.at(-1)?.prefix;
-    // Nothing more, or a daemon that gives all at once.
-    if (!last || page.length < PAGE || last === after) return found;
-    after = last;
+    const whole = page.length < PAGE ? page : page.filter((route) => route.prefix !== last);
+    // One prefix with more paths than a page holds is given as far as it goes.
+    const fresh = byPrefix(whole.length > 0 ? whole : page);
+    const before = found.size;
+    for (const [prefix, routes] of fresh) if (!found.has(prefix)) found.set(prefix, routes);
+    after = [...fresh.keys()].at(-1);
+    if (page.length < PAGE || found.size === before) return [...found.values()].flat();
   }
+}
+
+function byPrefix(routes: readonly RouteInfo[]): Map<Prefix, RouteInfo[]> {
+  const groups = new Map<Prefix, RouteInfo[]>();
+  for (const route of routes) groups.set(route.prefix, [...(groups.get(route.prefix) ?? []), route]);
+  return groups;
 }
 
 async function publishedRoutes(session: Session, query: RouteQuery, where: RouteOptions): Promise<OfNode<RouteInfo>[]> {
