@@ -24,11 +24,11 @@ import {
 import type { BgpIntent, IntentProblem } from './bgp-intent/index.ts';
 import type { InterfaceMonitor } from './interfaces.ts';
 import { type Route, routeKey, type Via } from './kernel/types.ts';
+import { learnedRoute, MAIN_TABLE } from './learned-route.ts';
 import type { Candidate, RouteTable } from './routes.ts';
 
 /** Without a word from the speaker that all peers are back, inherited routes go after this time (RFC 4724 §4.1, Selection_Deferral_Timer). */
 const INHERITED_AT_MOST: Milliseconds = 120_000;
-const MAIN_TABLE = 254;
 
 export interface BgpOptions {
   readonly createSpeaker: (events: SpeakerEvents) => Speaker;
@@ -230,11 +230,6 @@ function peerRoute(peer: PeerConfig): Omit<Candidate, 'class'>[] {
   if (!peer.reachableBy) return [];
   const via: Via = { type: 'gateway', hops: [{ gateway: peer.reachableBy }] };
   return [{ owner: peer.resource, route: { to: hostPrefix(peer.address), metric: 1024, via, table: MAIN_TABLE } }];
-}
-
-function learnedRoute(to: Prefix, best: NonNullable<BestChange['best']>): Route {
-  const hops = best.nextHops.map((hop) => ({ gateway: hop.address, ...(hop.interface && { link: hop.interface }) }));
-  return { to, metric: best.priority, via: { type: 'gateway', hops }, table: MAIN_TABLE };
 }
 
 /** A host address alone connects to nobody. */

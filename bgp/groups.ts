@@ -1,6 +1,7 @@
 import type { Family } from '#core';
 import type { Loop } from './loop.ts';
 import { AdjOut, type Member } from './rib/adj-out.ts';
+import { encodeWithdrawals } from './rib/chunk.ts';
 import { type ExportContext, GroupExporter, type OutboundProfile } from './rib/export.ts';
 import { CompiledPolicy } from './rib/policy.ts';
 import type { Rib } from './rib/rib.ts';
@@ -27,6 +28,12 @@ export class Group {
   }
 }
 
+/** A peer's place in a group. */
+export interface Membership {
+  readonly group: Group;
+  readonly member: Member;
+}
+
 /** The groups that exist, by what they tell. */
 export class Groups {
   readonly #ribs: Readonly<Record<Family, Rib>>;
@@ -43,7 +50,7 @@ export class Groups {
     return this.#groups.values();
   }
   /** Puts a peer into the group of its profile, which is made when it is the first. */
-  join(source: number, profile: OutboundProfile, policy: RoutePolicy): { group: Group; member: Member } {
+  join(source: number, profile: OutboundProfile, policy: RoutePolicy): Membership {
     const key = JSON.stringify([profile, policy]);
     let group = this.#groups.get(key);
     if (!group) {
@@ -52,12 +59,42 @@ export class Groups {
     }
     return { group, member: group.out.join(source) };
   }
-  leave({ group, member }: { group: Group; member: Member }): void {
+  leave({ group, member }: Membership): void {
     group.out.leave(member);
     if (group.out.members.size > 0) return;
     this.#groups.delete(group.key);
     this.#ribs[group.family].detach(group.out);
     group.out.clear();
+  }
+  /**
+   * Withdraws from a peer what its former group told it and its new one does not, once that is filled; then the peer leaves the former.
+   * What the new group tells comes on its own way, before or after: the two are about different routes.
+   */
+  takeBack(before: Membership, after: Membership, send: (bytes: Uint8Array) => void): void {
+    const { prefixes } = this.#ribs[before.group.family];
+    const { maxMessage } = after.group.exporter;
+    let at = 1;
+    this.#loop.add(() => {
+      if (!after.group.out.members.has(after.member)) {
+        this.leave(before);
+        return false;
+      }
+      if (!after.group.isFilled) return true;
+      const end = Math.min(prefixes.end, at + FILL);
+      const ids: number[] = [];
+      const pathIds: number[] = [];
+      for (; at < end; at++)
+        for (const pathId of before.group.out.mayHold(at, before.member.source))
+          if (after.group.out.emissionFor(at, pathId, after.member.source) === 0) {
+            ids.push(at);
+            pathIds.push(pathId);
+          }
+      if (ids.length > 0)
+        send(encodeWithdrawals(prefixes, ids, before.group.out.addPath > 0 ? pathIds : null, maxMessage));
+      if (at < prefixes.end) return true;
+      this.leave(before);
+      return false;
+    });
   }
   tidy(): void {
     for (const { out } of this.#groups.values()) out.tidy();

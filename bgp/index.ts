@@ -13,9 +13,9 @@
  * What it refuses to do. `wire`, `fsm` and `rib` do no I/O and know no clock. A malformed message is a value, never an
  * exception. Nothing here knows what a workload, a pool or a kernel is: whoever owns the speaker says which prefixes are local.
  */
-import type { OpenKernel } from './bgpd/program.ts';
+import type { BgpdHost } from './bgpd/program.ts';
 
-export type { KernelRoutes, OpenKernel } from './bgpd/program.ts';
+export type { BgpdHost, KernelRoutes } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
 export { readRouteQuery } from './query.ts';
@@ -23,5 +23,5 @@ export { createSpeaker, type SpeakerContext } from './speaker.ts';
 export * from './types.ts';
 
 /** The program tsnet-bgpd; loaded when it is run, since nobody else needs its parsers. */
-export const runBgpd = async (args: readonly string[], openKernel: OpenKernel | null): Promise<void> =>
-  (await import('./bgpd/program.ts')).runBgpd(args, openKernel);
+export const runBgpd = async (args: readonly string[], host: BgpdHost): Promise<void> =>
+  (await import('./bgpd/program.ts')).runBgpd(args, host);

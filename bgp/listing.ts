@@ -109,7 +109,7 @@ function advertisedTo(
     const emission = out.emissionFor(id, row, peer.index);
     if (emission !== 0) {
       const info = describe(rib, id, row, attr, null, context, out.emissions.get(emission).value);
-      return [{ ...info, pathId: out.pathIdFor(row) }];
+      return [{ ...info, pathId: out.addPath > 0 ? row : null }];
     }
     if (!query.prefix) return [];
     const exported = exporter.explain(id, row);

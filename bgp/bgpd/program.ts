@@ -1,37 +1,59 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { createLog, type Log, messageOf, OperationalError, parseCidr, prefixOf, realClock, VERSION } from '#core';
+import {
+  createLog,
+  createMetrics,
+  type Log,
+  type Metrics,
+  messageOf,
+  OperationalError,
+  parseCidr,
+  prefixOf,
+  realClock,
+  VERSION,
+} from '#core';
 import { type ControlServer, serveControl } from '../control.ts';
+import { declarePeerMetrics } from '../peer-metrics.ts';
 import { readRouteQuery } from '../query.ts';
 import { createSpeaker } from '../speaker.ts';
 import type { BestChange, ConnectedNetwork, Speaker } from '../types.ts';
 import { type Arguments, readArguments, USAGE, UsageError } from './arguments.ts';
 import { type BgpdConfig, type Read, readConfig } from './config.ts';
 
-/** Who programs learned routes; given by the program that may touch the kernel. */
+/** Who programs learned routes. */
 export interface KernelRoutes {
+  /** Routes of an earlier run are in place: the peers are told so (RFC 4724). */
+  readonly isRestart: boolean;
   apply(changes: readonly BestChange[]): void;
+  /** What an earlier run left, and nobody confirmed, may go. */
+  restartComplete(): void;
   stop(): Promise<void>;
 }
-export type OpenKernel = (log: Log) => Promise<KernelRoutes>;
 
-/** The whole program; `openKernel` is null where no kernel routes can be written. */
-export async function runBgpd(args: readonly string[], openKernel: OpenKernel | null): Promise<void> {
+/** What the program needs of the machine beside sockets. */
+export interface BgpdHost {
+  openKernel(log: Log, metrics: Metrics): Promise<KernelRoutes>;
+  /** @throws OperationalError CONFIG */
+  serveMetrics(listen: string, metrics: Metrics): Promise<void>;
+}
+
+/** The whole program. */
+export async function runBgpd(args: readonly string[], host: BgpdHost): Promise<void> {
   try {
     const options = readArguments(args);
     if (options === 'help') process.stdout.write(USAGE);
     else if (options === 'version') process.stdout.write(`${VERSION}\n`);
-    else await run(options, openKernel);
+    else await run(options, host);
   } catch (error) {
     process.stderr.write(`tsnet-bgpd: ${messageOf(error)}\n`);
     process.exit(error instanceof UsageError ? 2 : 1);
   }
 }
 
-async function run(options: Arguments, openKernel: OpenKernel | null): Promise<void> {
+async function run(options: Arguments, host: BgpdHost): Promise<void> {
   const loaded = load(options.config);
   if ('errors' in loaded) throw new OperationalError('CONFIG', loaded.errors.join('\n'));
-  await new Daemon(options, loaded.config, openKernel).start();
+  await new Daemon(options, loaded.config, host).start();
 }
 
 function load(file: string): Read {
@@ -45,34 +67,38 @@ function load(file: string): Read {
 class Daemon {
   readonly #options: Arguments;
   readonly #log: Log;
-  readonly #openKernel: OpenKernel | null;
+  readonly #host: BgpdHost;
+  readonly #metrics = createMetrics();
   readonly #speaker: Speaker;
   #config: BgpdConfig;
   #kernel: KernelRoutes | null = null;
   #control: ControlServer | null = null;
 
-  constructor(options: Arguments, config: BgpdConfig, openKernel: OpenKernel | null) {
+  constructor(options: Arguments, config: BgpdConfig, host: BgpdHost) {
     this.#options = options;
     this.#config = config;
-    this.#openKernel = openKernel;
+    this.#host = host;
     this.#log = createLog('tsnet-bgpd', options.logLevel);
     this.#speaker = createSpeaker(
       {
         ...(config.kernel && { onBestChanges: (changes) => this.#kernel?.apply(changes) }),
+        onRestartComplete: () => this.#kernel?.restartComplete(),
         onPeerState: ({ address, state, lastError }) =>
           this.#log.info({ peer: address, state, lastError }, 'BGP session'),
       },
-      { clock: realClock, log: this.#log },
+      { clock: realClock, log: this.#log, metrics: this.#metrics },
     );
   }
   async start(): Promise<void> {
-    if (this.#config.kernel) {
-      if (!this.#openKernel) throw new OperationalError('CONFIG', 'kernel: true needs a build with the kernel room');
-      this.#kernel = await this.#openKernel(this.#log);
+    const { metricsListen, socket } = this.#options;
+    if (this.#config.kernel) this.#kernel = await this.#host.openKernel(this.#log, this.#metrics);
+    if (metricsListen) {
+      declarePeerMetrics(this.#metrics, () => this.#speaker.peers());
+      await this.#host.serveMetrics(metricsListen, this.#metrics);
     }
     this.#apply(this.#config);
     await this.#speaker.start();
-    if (this.#options.socket) this.#control = await serveControl(this.#options.socket, this.#handlers(), this.#log);
+    if (socket) this.#control = await serveControl(socket, this.#handlers(), this.#log);
     process.on('SIGHUP', () => this.#reload());
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void this.#stop());
     this.#log.info({ config: this.#options.config, peers: this.#config.peers.length }, 'running');
@@ -80,7 +106,7 @@ class Daemon {
 
   #apply({ speaker, peers, networks }: BgpdConfig): void {
     this.#speaker.setConnected(connectedNetworks());
-    this.#speaker.configure(speaker);
+    this.#speaker.configure({ ...speaker, restarting: this.#kernel?.isRestart ?? false });
     this.#speaker.setPeers(peers);
     this.#speaker.setLocalRoutes(networks);
   }

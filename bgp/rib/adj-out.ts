@@ -1,6 +1,7 @@
 import type { AttributeTable } from './attributes.ts';
 import { type Chunk, encodeWindow, type WindowEntry } from './chunk.ts';
 import { Emissions } from './emissions.ts';
+import { PathEntries } from './path-entries.ts';
 import type { PathTable } from './paths.ts';
 import { grown, type PrefixTable } from './prefixes.ts';
 
@@ -63,13 +64,13 @@ export class AdjOut {
   readonly #members = new Set<Member>();
   readonly #chunks = new Map<number, Chunk>();
   #chunkBytes = 0;
-  readonly #entries: AddPathEntries | null;
+  readonly #entries: PathEntries | null;
 
   constructor(options: AdjOutOptions) {
     this.#o = options;
     this.addPath = options.addPath;
     this.emissions = new Emissions(options.attributes);
-    this.#entries = options.addPath > 0 ? new AddPathEntries() : null;
+    this.#entries = options.addPath > 0 ? new PathEntries() : null;
   }
 
   get members(): ReadonlySet<Member> {
@@ -142,17 +143,22 @@ export class AdjOut {
     this.#compact();
   }
 
-  /** Whether the entry of the prefix (and path) is advertised to the peer. */
+  /** The emission of the prefix (with add-path: of that path) to the peer, 0: it is not advertised. */
   emissionFor(prefix: number, row: number, source: number): number {
-    const entry = this.#entries === null ? prefix : (this.#entries.find(row) ?? 0);
+    const entry = this.#entries === null ? prefix : this.#entries.find(prefix, row);
     if (entry === 0 || entry >= this.#at.length) return 0;
     return this.#source[entry] === source ? 0 : this.#emission[entry];
   }
-  pathIdFor(row: number): number | null {
-    return this.#entries?.find(row) ?? null;
+  /** Path identifiers of the prefix that the peer may have been told (0 without add-path), withdrawn ones included that are still to be sent. */
+  mayHold(prefix: number, source: number): number[] {
+    const entries = this.#entries === null ? [prefix] : this.#entries.of(prefix);
+    return entries
+      .filter((entry) => entry < this.#at.length && this.#at[entry] !== 0)
+      .filter((entry) => this.#source[entry] !== source || this.#mixed[entry] === 1)
+      .map((entry) => this.#entries?.pathId[entry] ?? 0);
   }
 
-  #updatePaths(prefix: number, entries: AddPathEntries): void {
+  #updatePaths(prefix: number, entries: PathEntries): void {
     const { paths, prefixes, exporter } = this.#o;
     const wanted: number[] = [];
     const best = prefixes.best[prefix];
@@ -167,11 +173,7 @@ export class AdjOut {
       kept.add(entry);
       this.#announce(entry, prefix, emission, paths.source[row]);
     }
-    for (const entry of entries.of(prefix))
-      if (!kept.has(entry) && this.#emission[entry] !== 0) {
-        this.#withdraw(entry);
-        entries.unbind(entry);
-      }
+    for (const entry of entries.of(prefix)) if (!kept.has(entry) && this.#emission[entry] !== 0) this.#withdraw(entry);
   }
 
   #announce(entry: number, prefix: number, emission: number, source: number): void {
@@ -276,7 +278,7 @@ export class AdjOut {
         emissionOf: this.#emission,
         sourceOf: this.#source,
         mixed: this.#mixed,
-        entryPrefix: this.#entries?.prefix ?? null,
+        paths: this.#entries,
         fourOctetAs: this.#o.exporter.fourOctetAs,
         maxMessage: this.#o.exporter.maxMessage,
       },
@@ -296,51 +298,5 @@ export class AdjOut {
       this.#chunks.delete(oldest);
       this.#chunkBytes -= bytes.length;
     }
-  }
-}
-
-/** Entries with path identifiers: an entry is a path as long as that lives, and its id is the identifier on the wire. */
-class AddPathEntries {
-  prefix = new Uint32Array(MIN);
-  readonly #byRow = new Map<number, number>();
-  readonly #rows = new Map<number, number>();
-  readonly #byPrefix = new Map<number, number[]>();
-  readonly #free: number[] = [];
-  #next = 1;
-
-  find(row: number): number | undefined {
-    return this.#byRow.get(row);
-  }
-  of(prefix: number): readonly number[] {
-    return this.#byPrefix.get(prefix) ?? [];
-  }
-  findOrAdd(prefix: number, row: number): number {
-    const known = this.#byRow.get(row);
-    if (known !== undefined && this.prefix[known] === prefix) return known;
-    const entry = this.#free.pop() ?? this.#next++;
-    if (entry >= this.prefix.length) this.prefix = grown(this.prefix, this.prefix.length * 2);
-    this.prefix[entry] = prefix;
-    this.#byRow.set(row, entry);
-    this.#rows.set(entry, row);
-    const list = this.#byPrefix.get(prefix);
-    if (list) list.push(entry);
-    else this.#byPrefix.set(prefix, [entry]);
-    return entry;
-  }
-  /** The path is gone or not advertised any more; its row may soon be another path, which must not inherit the identifier. */
-  unbind(entry: number): void {
-    const row = this.#rows.get(entry);
-    this.#rows.delete(entry);
-    if (row !== undefined && this.#byRow.get(row) === entry) this.#byRow.delete(row);
-  }
-  /** The withdrawal is with everybody: the identifier may be used again. */
-  remove(entry: number): number {
-    this.unbind(entry);
-    const prefix = this.prefix[entry];
-    const list = this.#byPrefix.get(prefix);
-    if (list && list.length > 1) list.splice(list.indexOf(entry), 1);
-    else this.#byPrefix.delete(prefix);
-    this.#free.push(entry);
-    return prefix;
   }
 }

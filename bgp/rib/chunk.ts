@@ -1,8 +1,10 @@
+import { Bug } from '#core';
 import { nextHopBytes } from '../wire/attribute.ts';
 import { encodeAttributes } from '../wire/attributes-out.ts';
 import { type EncodedAttributes, fits, type Selection, UpdateWriter } from '../wire/pack.ts';
 import type { PathAttributes } from '../wire/types.ts';
 import type { Emission, Emissions } from './emissions.ts';
+import type { PathEntries } from './path-entries.ts';
 import { grown, type PrefixTable } from './prefixes.ts';
 
 /** A piece of a group's log as bytes, ready for the sockets of all peers that are at its place. */
@@ -31,7 +33,7 @@ export interface Window {
   readonly sourceOf: Uint16Array;
   readonly mixed: Uint8Array;
   /** Null where an entry is a prefix and has no path identifier. */
-  readonly entryPrefix: Uint32Array | null;
+  readonly paths: PathEntries | null;
   readonly fourOctetAs: boolean;
   readonly maxMessage: number;
 }
@@ -124,22 +126,22 @@ function listOf(map: Map<number, Bucket[]>, source: number): Bucket[] {
   return list;
 }
 
-const newBucket = (emission: number, { entryPrefix }: Window): Bucket => ({
+const newBucket = (emission: number, { paths }: Window): Bucket => ({
   emission,
   ids: new Uint32Array(16),
-  pathIds: entryPrefix === null ? null : new Uint32Array(16),
+  pathIds: paths === null ? null : new Uint32Array(16),
   count: 0,
 });
 
-function add(bucket: Bucket, entry: number, { entryPrefix }: Window): void {
+function add(bucket: Bucket, entry: number, { paths }: Window): void {
   if (bucket.count === bucket.ids.length) {
     bucket.ids = grown(bucket.ids, bucket.count * 4);
     if (bucket.pathIds !== null) bucket.pathIds = grown(bucket.pathIds, bucket.count * 4);
   }
-  if (bucket.pathIds === null || entryPrefix === null) bucket.ids[bucket.count++] = entry;
+  if (bucket.pathIds === null || paths === null) bucket.ids[bucket.count++] = entry;
   else {
-    bucket.ids[bucket.count] = entryPrefix[entry];
-    bucket.pathIds[bucket.count++] = entry;
+    bucket.ids[bucket.count] = paths.prefix[entry];
+    bucket.pathIds[bucket.count++] = paths.pathId[entry];
   }
 }
 
@@ -184,4 +186,25 @@ function encoded(value: PathAttributes, { family }: PrefixTable, fourOctetAs: bo
   const nextHop = nextHopBytes(value);
   const body = family === 4 && nextHop.length === 4;
   return { bytes: encodeAttributes(value, { fourOctetAs }, body), nextHop: body ? null : nextHop };
+}
+
+/** Withdrawals of prefixes (and path identifiers) as messages. */
+export function encodeWithdrawals(
+  prefixes: PrefixTable,
+  ids: readonly number[],
+  pathIds: readonly number[] | null,
+  maxMessage: number,
+): Uint8Array {
+  const selection: Selection = {
+    from: prefixes,
+    ids: Uint32Array.from(ids),
+    pathIds: pathIds === null ? null : Uint32Array.from(pathIds),
+  };
+  const writer = new UpdateWriter(new Uint8Array(maxMessage + ids.length * 22), maxMessage);
+  for (let next = 0; next < ids.length; ) {
+    const before = next;
+    next = writer.withdraw(selection, next, ids.length);
+    if (next === before) throw new Bug('withdrawals do not fit');
+  }
+  return writer.out.slice(0, writer.at);
 }

@@ -1,15 +1,13 @@
 import type { Family } from '#core';
-import type { Group, Groups } from '../groups.ts';
-import type { Member } from '../rib/adj-out.ts';
+import type { Groups, Membership } from '../groups.ts';
+
 import type { Chunk } from '../rib/chunk.ts';
 import { MAX_MESSAGE } from '../wire/codes.ts';
 import { UpdateWriter } from '../wire/pack.ts';
 import { encodeRouteRefresh } from '../wire/refresh.ts';
 
-interface Channel {
+interface Channel extends Membership {
   readonly family: Family;
-  readonly group: Group;
-  readonly member: Member;
   /** What is said when the peer has everything that is there now. */
   marker: 'end-of-rib' | 'end-of-refresh' | null;
   /** Another refresh was asked for while one runs (catalogue R9). */
@@ -37,11 +35,11 @@ export class Outbound {
   get channels(): ReadonlyMap<Family, Channel> {
     return this.#channels;
   }
-  add(family: Family, joined: { group: Group; member: Member }): void {
+  add(family: Family, joined: Membership): void {
     this.#channels.set(family, { family, ...joined, marker: 'end-of-rib', again: false });
   }
   /** Another group from now on, because policy or next hop has changed; the peer is told the difference. */
-  move(family: Family, join: () => { group: Group; member: Member }): void {
+  move(family: Family, join: () => Membership): void {
     const before = this.#channels.get(family);
     if (!before) return;
     const joined = join();
@@ -50,7 +48,7 @@ export class Outbound {
       return;
     }
     this.#channels.set(family, { ...before, ...joined });
-    this.#groups.leave(before);
+    this.#groups.takeBack(before, joined, (bytes) => this.#put(bytes));
   }
   close(): void {
     for (const channel of this.#channels.values()) this.#groups.leave(channel);
