@@ -36,7 +36,7 @@ export class Neighbours {
   }
   /** The current run of a source; paths of a peer that is gone have none. */
   runOf(source: number, family: Family): number {
-    return this.#byIndex.get(source)?.runs[family] ?? -1;
+    return this.#byIndex.get(source)?.retention.runs[family] ?? -1;
   }
 
   /** Makes the peers exactly these; sessions whose settings are the same go on. */
@@ -126,7 +126,7 @@ export class Neighbours {
     // A neighbour that came by itself leaves by itself.
     if (peer.state === 'Active' && peer.config.range && this.#peers.get(peer.config.name) === peer)
       this.#c.loop.add(() => {
-        if (peer.state === 'Active' && peer.stale.size === 0 && this.#peers.get(peer.config.name) === peer)
+        if (peer.state === 'Active' && peer.retention.stale.size === 0 && this.#peers.get(peer.config.name) === peer)
           this.#remove(peer, CEASE.peerDeconfigured);
         return false;
       });

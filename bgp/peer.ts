@@ -1,18 +1,9 @@
-import {
-  type Addr,
-  addrBytes,
-  type Cancel,
-  type Clock,
-  FAMILIES,
-  type Family,
-  familyOf,
-  type Log,
-  type Milliseconds,
-} from '#core';
+import { type Addr, addrBytes, type Clock, FAMILIES, type Family, familyOf, type Log } from '#core';
 import { addrToId } from './attributes.ts';
 import type { DownReason } from './fsm/types.ts';
 import type { Groups } from './groups.ts';
 import type { Loop } from './loop.ts';
+import { Retention } from './retention.ts';
 import type { OutboundProfile } from './rib/export.ts';
 import type { Source } from './rib/source.ts';
 import { Inbound, type InboundContext, restartFamilies } from './session/inbound.ts';
@@ -44,6 +35,10 @@ export interface PeerContext extends InboundContext {
   /** The set of sources has the peer's new face: AS, identifier. */
   setSource(source: Source): void;
   onState(peer: Peer): void;
+  /** The speaker is about to go: routes are told to be avoided (RFC 8326). */
+  isDraining(): boolean;
+  /** We come back after a restart, and wait for the peers' tables before we tell ours (RFC 4724 §4.1). */
+  isDeferring(): boolean;
   /** End-of-RIB, or the end of the hope for it. */
   onSynced(peer: Peer): void;
 }
@@ -57,13 +52,7 @@ export class Peer {
   negotiated: Negotiated | null = null;
   inbound: Inbound | null = null;
   outbound: Outbound | null = null;
-  /** Runs of the session: routes of an earlier one are stale. */
-  readonly runs: Record<Family, number> = { 4: 0, 6: 0 };
-  /** Families whose routes of an earlier run are kept (RFC 4724). */
-  readonly stale = new Set<Family>();
-  readonly #restartTimers = new Map<Family, Cancel>();
-  /** Families whose End-of-RIB has come in this session. */
-  readonly synced = new Set<Family>();
+  readonly retention: Retention;
   since: Date;
   flaps = 0;
   /** Treated as withdrawn (RFC 7606), and weaker faults. */
@@ -90,6 +79,7 @@ export class Peer {
         context.loop.wake();
       },
     });
+    this.retention = new Retention(index, context, () => context.onSynced(this));
     context.setSource(this.#source(null));
   }
   get config(): PeerConfig {
@@ -117,9 +107,8 @@ export class Peer {
   close(subcode: number, gone: () => void): void {
     this.#closed = true;
     this.stop(subcode);
-    for (const cancel of this.#restartTimers.values()) cancel();
     let left = FAMILIES.length;
-    for (const family of FAMILIES) this.#forget(family, () => --left === 0 && gone());
+    for (const family of FAMILIES) this.retention.forget(family, () => --left === 0 && gone());
   }
   /** New rules: what was received is judged again, and what is sent follows (bgp/reset.ts, `policy`). */
   setPolicies(config: PeerConfig): void {
@@ -144,14 +133,31 @@ export class Peer {
         this.index,
         (prefix, received) => inbound.accept(family, prefix, received),
         row,
-        2048,
+        SLICE_ROWS,
       );
       return row !== 0;
     });
   }
+  /** Another profile towards the peer: the drain has begun. */
+  regroup(): void {
+    this.setPolicies(this.#config);
+  }
   /** Sends what the peer takes. */
   pump(isSpent: () => boolean): boolean {
+    this.#checkOutLimit();
     return this.outbound?.pump(isSpent) ?? false;
+  }
+  /** A fuse against our own mistakes: rather no session than one that floods the peer. */
+  #checkOutLimit(): void {
+    const { maxPrefixesOut } = this.#config;
+    if (maxPrefixesOut === undefined || !this.outbound) return;
+    for (const family of this.outbound.channels.keys()) {
+      const count = this.outbound.advertised(family);
+      if (count <= maxPrefixesOut) continue;
+      const why = `${count} IPv${family} prefixes to advertise, at most ${maxPrefixesOut} allowed`;
+      this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.outOfResources, data: new Uint8Array(0), why });
+      return;
+    }
   }
 
   #dial(done: (result: TcpConnection | string) => void): () => void {
@@ -177,9 +183,8 @@ export class Peer {
   #onUp(link: Link, negotiated: Negotiated): void {
     const speaker = this.#c.speaker();
     this.negotiated = negotiated;
-    this.synced.clear();
     this.#c.setSource(this.#source(negotiated));
-    for (const family of FAMILIES) this.#resume(family, negotiated);
+    for (const family of FAMILIES) this.retention.resume(family, negotiated);
     this.inbound = new Inbound(
       this.index,
       {
@@ -193,13 +198,16 @@ export class Peer {
         isOwnAddress: (address) => this.#c.isOwnAddress(address),
       },
       this.#importPolicy(negotiated),
-      this.runs,
+      this.retention.runs,
       this.#c,
     );
     const outbound = new Outbound(this.index, this.#c.groups, negotiated.enhancedRouteRefresh, (bytes) =>
       this.machine.send(bytes),
     );
     this.outbound = outbound;
+    outbound.isDeferred = this.#c.isDeferring();
+    // The restart has been told; a session after this one is no restart.
+    this.machine.setConfig(sessionConfig(speaker, this.#config, false));
     for (const family of negotiated.families)
       outbound.add(
         family,
@@ -216,45 +224,8 @@ export class Peer {
     this.negotiated = null;
     const kept = keepsRoutes(reason, negotiated) ? restartFamilies(negotiated) : [];
     for (const family of negotiated.families)
-      if (kept.includes(family)) this.#retain(family, (negotiated.gracefulRestart?.restartTime ?? 0) * 1000);
-      else this.#forget(family);
-    this.#c.onSynced(this);
-  }
-
-  /** Keeps the routes of this run, for a while; those of a run before go (RFC 4724 §4.2, a second restart). */
-  #retain(family: Family, time: Milliseconds): void {
-    this.#c.sweepers[family].sweep(this.index);
-    this.stale.add(family);
-    this.#restartTimers.get(family)?.();
-    this.#restartTimers.set(
-      family,
-      this.#c.clock.after(time, () => this.#forget(family)),
-    );
-  }
-  /** Everything that was told so far goes. */
-  #forget(family: Family, done?: () => void): void {
-    this.#restartTimers.get(family)?.();
-    this.#restartTimers.delete(family);
-    this.stale.delete(family);
-    this.runs[family] = (this.runs[family] + 1) & 0xff;
-    this.#c.sweepers[family].sweep(this.index, done);
-  }
-  /** The session is back: what is stale stays until End-of-RIB, or goes at once when the peer has not kept its own side. */
-  #resume(family: Family, { gracefulRestart }: Negotiated) {
-    if (!this.stale.has(family)) return;
-    this.#restartTimers.get(family)?.();
-    if (!gracefulRestart?.families[family]?.forwarding) return this.#forget(family);
-    this.runs[family] = (this.runs[family] + 1) & 0xff;
-    this.#restartTimers.set(
-      family,
-      this.#c.clock.after(STALE_AT_MOST, () => this.#endOfRib(family)),
-    );
-  }
-  #endOfRib(family: Family): void {
-    this.#restartTimers.get(family)?.();
-    this.#restartTimers.delete(family);
-    this.synced.add(family);
-    if (this.stale.delete(family)) this.#c.sweepers[family].sweep(this.index);
+      if (kept.includes(family)) this.retention.retain(family, negotiated);
+      else this.retention.forget(family);
     this.#c.onSynced(this);
   }
 
@@ -270,7 +241,7 @@ export class Peer {
     }
     this.faults.noted += update.notes.length;
     this.inbound?.update(update);
-    if (update.endOfRib !== null) this.#endOfRib(update.endOfRib);
+    if (update.endOfRib !== null) this.retention.endOfRib(update.endOfRib);
     else if (update.announced.length > 0) this.#checkLimit();
   }
   #checkLimit(): void {
@@ -291,12 +262,10 @@ export class Peer {
         this.outbound?.refresh(family);
         return;
       case 'begin':
-        // RFC 7313 §4: what is not announced again until the end goes.
-        this.runs[family] = (this.runs[family] + 1) & 0xff;
-        this.stale.add(family);
+        this.retention.begin(family);
         return;
       case 'end':
-        if (this.stale.delete(family)) this.#c.sweepers[family].sweep(this.index);
+        this.retention.end(family);
     }
   }
   /** Asks the peer for everything again. */
@@ -348,17 +317,18 @@ export class Peer {
       maxMessage: negotiated.maxMessage,
       addPath: negotiated.addPathSend[family] ? MOST_PATHS : 0,
       role: negotiated.peerRole === null || role === undefined ? null : role,
-      drain: false,
+      drain: this.#c.isDraining(),
+      longLived: negotiated.longLived !== null,
     };
   }
 }
 
+/** Rows that are judged between two looks at the clock. */
+const SLICE_ROWS = 2048;
 /** RFC 8212: no policy, no routes. */
 const NOTHING = { rules: [], otherwise: 'reject' } as const;
 /** Paths a prefix that are sent with add-path. */
 const MOST_PATHS = 8;
-/** How long stale routes wait for End-of-RIB once the session is back. */
-const STALE_AT_MOST: Milliseconds = 360_000;
 
 /** RFC 4724 §4.2 and RFC 8538 §4: which ends of a session leave its routes in place. */
 export function keepsRoutes(reason: DownReason, { gracefulRestart }: Negotiated): boolean {

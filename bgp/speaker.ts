@@ -1,4 +1,4 @@
-import { type Clock, FAMILIES, type Family, type Log, type Metrics } from '#core';
+import { type Clock, FAMILIES, type Family, type Log, type Metrics, type Milliseconds, sleep } from '#core';
 import { bestChange } from './best.ts';
 import { Connected } from './connected.ts';
 import { dumpTable } from './dump.ts';
@@ -8,6 +8,7 @@ import { LocalRoutes } from './local-routes.ts';
 import { Loop } from './loop.ts';
 import { Neighbours } from './neighbours.ts';
 import type { PeerContext } from './peer.ts';
+import { RestartWatch } from './restart.ts';
 import { AttributeTable } from './rib/attributes.ts';
 import { Rib } from './rib/rib.ts';
 import { Sources } from './rib/source.ts';
@@ -37,6 +38,8 @@ export interface SpeakerContext {
   readonly defer?: (run: () => void) => void;
 }
 
+/** How long peers have to act on GSHUT. */
+const DRAIN: Milliseconds = 1000;
 /** Prefixes that are told to the owner at a time. */
 const BEST_BATCH = 1024;
 
@@ -60,6 +63,8 @@ class BgpSpeaker implements Speaker {
   #listeners: Listener[] = [];
   #started = false;
   #firstOut = 0;
+  #draining = false;
+  #restart: RestartWatch | null = null;
 
   constructor(events: SpeakerEvents, { clock, log, transport, defer }: SpeakerContext) {
     this.#events = events;
@@ -73,7 +78,6 @@ class BgpSpeaker implements Speaker {
         attributes: this.#attributes,
         sourceOf: (index) => this.#sources.get(index),
         isReachable: () => true,
-        isLongLivedStale: () => false,
       });
     this.#ribs = { 4: rib(4), 6: rib(6) };
     if (events.onBestChanges) for (const family of FAMILIES) this.#ribs[family].trackBest();
@@ -101,8 +105,13 @@ class BgpSpeaker implements Speaker {
       isOwnAddress: (address) => this.#connected.isOwn(address),
       ownAddress: (family, local) => this.#connected.ownAddress(family, local),
       setSource: (source) => this.#sources.set(source),
-      onState: (peer) => events.onPeerState?.(peerStatus(peer, this.#ribs, this.#config as SpeakerConfig)),
-      onSynced: () => this.#checkRestart(),
+      isDraining: () => this.#draining,
+      isDeferring: () => this.#restart !== null && !this.#restart.isOver,
+      onState: (peer) => {
+        this.#restart?.look(peer);
+        events.onPeerState?.(peerStatus(peer, this.#ribs, this.#config as SpeakerConfig));
+      },
+      onSynced: (peer) => this.#restart?.look(peer),
     };
     this.#neighbours = new Neighbours(context, this.#sources);
   }
@@ -130,6 +139,11 @@ class BgpSpeaker implements Speaker {
     this.#started = true;
     this.#listen();
     this.#neighbours.start();
+    const config = this.#config;
+    if (config?.restarting)
+      this.#restart = new RestartWatch(this.#clock, this.#neighbours.all, config.restartTime * 1000, () =>
+        this.#onRestartComplete(),
+      );
   }
   peers(): PeerStatus[] {
     return [...this.#neighbours.all].map((peer) => peerStatus(peer, this.#ribs, this.#config as SpeakerConfig));
@@ -141,6 +155,8 @@ class BgpSpeaker implements Speaker {
     return this.#config ? dumpTable(this.#ribs, this.#neighbours, this.#config, this.#clock.date()) : new Uint8Array(0);
   }
   async stop(mode: 'restart' | 'shutdown', text = ''): Promise<void> {
+    this.#restart?.cancel();
+    if (mode === 'shutdown') await this.#drain();
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
     this.#neighbours.stop(mode === 'restart', text);
@@ -148,6 +164,19 @@ class BgpSpeaker implements Speaker {
     this.#loop.close();
   }
 
+  /** RFC 8326: peers find other ways while ours still work. */
+  async #drain(): Promise<void> {
+    const peers = this.#neighbours.established;
+    if (
+      peers.every((peer) =>
+        [...(peer.outbound?.channels.keys() ?? [])].every((f) => peer.outbound?.advertised(f) === 0),
+      )
+    )
+      return;
+    this.#draining = true;
+    for (const peer of peers) peer.regroup();
+    await sleep(this.#clock, DRAIN);
+  }
   #listen(): void {
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
@@ -186,5 +215,9 @@ class BgpSpeaker implements Speaker {
     }
     return more;
   }
-  #checkRestart(): void {}
+  #onRestartComplete(): void {
+    for (const peer of this.#neighbours.all) if (peer.outbound) peer.outbound.isDeferred = false;
+    this.#loop.wake();
+    this.#events.onRestartComplete?.();
+  }
 }

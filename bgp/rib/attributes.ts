@@ -1,4 +1,4 @@
-import { neighbourAs } from '../attributes.ts';
+import { COMMUNITY, neighbourAs } from '../attributes.ts';
 import { encodeAttributes } from '../wire/attributes-out.ts';
 import type { PathAttributes } from '../wire/types.ts';
 import { grown } from './prefixes.ts';
@@ -21,6 +21,8 @@ export class AttributeTable {
   /** Neighbouring AS for comparing MED; 0: none. */
   neighbour = new Uint32Array(MIN);
   clusters = new Uint16Array(MIN);
+  /** 1: LLGR_STALE (RFC 9494), to be used only where there is nothing else. */
+  longLivedStale = new Uint8Array(MIN);
   #refs = new Uint32Array(MIN);
   readonly #values: (PathAttributes | undefined)[] = [undefined];
   readonly #keys: string[] = [''];
@@ -75,6 +77,7 @@ export class AttributeTable {
     this.med[id] = value.med ?? 0;
     this.neighbour[id] = neighbourAs(value.asPath) ?? 0;
     this.clusters[id] = value.clusterList.length;
+    this.longLivedStale[id] = value.communities.includes(COMMUNITY.llgrStale) ? 1 : 0;
     this.#refs[id] = 0;
     return id;
   }
@@ -86,6 +89,7 @@ export class AttributeTable {
     this.med = grown(this.med, size);
     this.neighbour = grown(this.neighbour, size);
     this.clusters = grown(this.clusters, size);
+    this.longLivedStale = grown(this.longLivedStale, size);
     this.#refs = grown(this.#refs, size);
   }
 }

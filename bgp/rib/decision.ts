@@ -31,7 +31,6 @@ export interface Candidates {
   readonly attributes: AttributeTable;
   sourceOf(index: number): Source;
   isReachable(attr: number): boolean;
-  isLongLivedStale(row: number): boolean;
 }
 
 /** Loses in which step, beside the row. */
@@ -87,7 +86,7 @@ function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: rea
     case 'next hop unreachable':
       return paths.source[row] === 0 || c.isReachable(attr) ? 0 : 1;
     case 'long-lived stale':
-      return c.isLongLivedStale(row) ? 1 : 0;
+      return attributes.longLivedStale[attr];
     case 'local preference':
       return -attributes.localPref[attr];
     case 'not local':

@@ -42,6 +42,8 @@ export interface OutboundProfile {
   readonly role: Role | null;
   /** We are going away: GSHUT (RFC 8326). */
   readonly drain: boolean;
+  /** The peer knows what LLGR_STALE means (RFC 9494 §4.3). */
+  readonly longLived: boolean;
 }
 
 /** What a path looks like to the peers of the profile, or why they are not told. */
@@ -52,6 +54,8 @@ export function mayExport(value: PathAttributes, source: Source, to: OutboundPro
   const { communities } = value;
   if (communities.length > 0) {
     if (communities.includes(COMMUNITY.noAdvertise)) return 'community NO_ADVERTISE';
+    if (!to.longLived && communities.includes(COMMUNITY.llgrStale))
+      return 'long-lived stale, which the peer does not know';
     if (to.ebgp && communities.includes(COMMUNITY.noExport)) return 'community NO_EXPORT';
     if (to.ebgp && communities.includes(COMMUNITY.noExportSubconfed)) return 'community NO_EXPORT_SUBCONFED';
   }

@@ -16,8 +16,6 @@ export interface RibOptions {
   sourceOf(index: number): Source;
   /** Whether the next hop of a set can be reached. */
   isReachable(attr: number): boolean;
-  /** RFC 9494: kept after the restart time, and preferred to nothing. */
-  isLongLivedStale(source: number, run: number): boolean;
 }
 
 /** How many paths a source has. */
@@ -50,7 +48,6 @@ export class Rib {
       attributes,
       sourceOf: (index) => options.sourceOf(index),
       isReachable: (attr) => options.isReachable(attr),
-      isLongLivedStale: (row) => options.isLongLivedStale(paths.source[row], paths.run[row]),
     };
   }
 
@@ -116,13 +113,18 @@ export class Rib {
     return end >= paths.end ? 0 : end;
   }
   /** Imports the paths of a source anew: its policy has changed. What `accept` gives is held once, for this call. Slices as `sweep` does. */
-  reimport(source: number, accept: (prefix: number, received: number) => number, from: number, limit: number): number {
+  reimport(
+    source: number,
+    accept: (prefix: number, received: number, before: number) => number,
+    from: number,
+    limit: number,
+  ): number {
     const { paths } = this;
     const end = Math.min(paths.end, Math.max(1, from) + limit);
     for (let row = Math.max(1, from); row < end; row++) {
       const id = paths.prefix[row];
       if (id === 0 || paths.source[row] !== source) continue;
-      const attr = accept(id, paths.received[row]);
+      const attr = accept(id, paths.received[row], paths.attr[row]);
       const isNew = attr !== paths.attr[row];
       if (isNew) this.#setAttr(row, attr);
       if (attr !== 0) this.attributes.release(attr);

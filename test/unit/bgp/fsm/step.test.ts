@@ -42,7 +42,7 @@ const notification = (code: number, subcode: number) =>
 const stop = { type: 'ManualStop', subcode: 2, data: new Uint8Array(0), silent: false } as const;
 
 /** A session after these events, with the actions of the last one. */
-function after(events: readonly Event[], given = config(), now = 0): { session: Session; actions: readonly Action[] } {
+function reach(events: readonly Event[], given = config(), now = 0): { session: Session; actions: readonly Action[] } {
   let result: { session: Session; actions: readonly Action[] } = { session: newSession(given, 1), actions: [] };
   for (const event of events) result = step(result.session, event, now);
   return result;
@@ -208,7 +208,7 @@ const TABLE: Record<Name, Record<EventType, [Name, string]>> = {
 
 describe.each(Object.keys(TABLE) as Name[])('%s', (state) => {
   test.each(Object.entries(TABLE[state]))('%s', (type, [next, actions]) => {
-    const { session } = after(STATES[state]);
+    const { session } = reach(STATES[state]);
     expect(stateOf(session)).toBe(state);
     const result = step(session, EVENTS[type as EventType], 0);
     expect(stateOf(result.session)).toBe(next);
@@ -218,7 +218,7 @@ describe.each(Object.keys(TABLE) as Name[])('%s', (state) => {
 
 describe('two connections', () => {
   const both = (identifier: number, given = config()) =>
-    after(
+    reach(
       [
         ...OPEN_CONFIRM.slice(0, -1),
         { type: 'BGPOpen', id: 1, open: open({ identifier }) },
@@ -240,7 +240,7 @@ describe('two connections', () => {
   test('F9, F10: with graceful restart a valid OPEN on a new connection replaces the old session, an invalid one does not', () => {
     const capabilities = [...CAPABILITIES, RESTART];
     const given = config({ open: { ...config().open, capabilities } });
-    const up = after(
+    const up = reach(
       [
         ...OPEN_SENT,
         { type: 'BGPOpen', id: 1, open: open({ capabilities }) },
@@ -264,7 +264,7 @@ describe('two connections', () => {
     expect(result.session.connections.map((c) => c.id)).toEqual([-1]);
   });
   test('F30: an event about a connection that is gone does nothing', () => {
-    const gone = step(after(ESTABLISHED).session, { type: 'HoldTimer_Expires', id: 1 }, 0).session;
+    const gone = step(reach(ESTABLISHED).session, { type: 'HoldTimer_Expires', id: 1 }, 0).session;
     expect(step(gone, { type: 'NotifMsg', id: 1, notification: notification(4, 0) }, 0).actions).toEqual([]);
   });
 });
@@ -275,7 +275,7 @@ describe('holding after errors', () => {
     return timer?.type === 'timer' ? (timer.delay ?? 0) : 0;
   };
   test('doubles up to 30 s, shortened by up to a quarter, and is forgotten after five minutes', () => {
-    let { session } = after(START);
+    let { session } = reach(START);
     const delays: number[] = [];
     let now = 0;
     for (let i = 0; i < 8; i++) {
@@ -303,7 +303,7 @@ describe('holding after errors', () => {
       [6, 7],
     ] as const) {
       const { actions, session } = step(
-        after(OPEN_SENT).session,
+        reach(OPEN_SENT).session,
         { type: 'NotifMsg', id: 1, notification: notification(code, subcode) },
         0,
       );
@@ -312,7 +312,7 @@ describe('holding after errors', () => {
     }
   });
   test('F6: a connection while holding is refused and holds nothing up', () => {
-    const holding = step(after(OPEN_SENT).session, { type: 'HoldTimer_Expires', id: 1 }, 0).session;
+    const holding = step(reach(OPEN_SENT).session, { type: 'HoldTimer_Expires', id: 1 }, 0).session;
     const { session, actions } = step(holding, { type: 'TcpConnectionConfirmed', id: -1 }, 10);
     expect(brief(actions)).toBe('6/5, close');
     expect(session).toBe(holding);
@@ -320,15 +320,15 @@ describe('holding after errors', () => {
 });
 
 test('a passive session never dials', () => {
-  const { session, actions } = after(START, config({ passive: true }));
+  const { session, actions } = reach(START, config({ passive: true }));
   expect(actions).toEqual([]);
   expect(stateOf(session)).toBe('Active');
   expect(step(session, { type: 'ConnectRetryTimer_Expires' }, 0).actions).toEqual([]);
 });
 test('hold time 0: no timers (O13)', () => {
-  const { actions } = after([...OPEN_SENT, { type: 'BGPOpen', id: 1, open: open({ holdTime: 0 }) }]);
+  const { actions } = reach([...OPEN_SENT, { type: 'BGPOpen', id: 1, open: open({ holdTime: 0 }) }]);
   expect(brief(actions)).toBe('negotiated, sendKeepalive, hold off, keepalive off');
 });
 test('the same values give the same answer', () => {
-  expect(after(ESTABLISHED)).toEqual(after(ESTABLISHED));
+  expect(reach(ESTABLISHED)).toEqual(reach(ESTABLISHED));
 });

@@ -32,6 +32,7 @@ export const profile = (change: Partial<OutboundProfile> = {}): OutboundProfile 
   addPath: 0,
   role: null,
   drain: false,
+  longLived: false,
   ...change,
 });
 
@@ -52,7 +53,6 @@ export class World {
       attributes: this.attributes,
       sourceOf: (index) => this.sources.get(index),
       isReachable: () => true,
-      isLongLivedStale: () => false,
     });
   }
   source(change: Partial<Source> = {}): Source {
