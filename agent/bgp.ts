@@ -139,13 +139,9 @@ export class Bgp {
   }
   routes(query: RouteQuery): RouteInfo[] {
     return this.#speaker.routes(query).map((route) => {
-      const choice = this.#o.routes.explain(route.prefix);
-      const ours = route.best && choice?.winner.class === 'bgp';
-      const inKernel = ours === true && this.#o.isProgrammed(routeKey(choice.winner.route));
-      const reason =
-        route.reason ??
-        (route.best && route.source !== 'Local' && !inKernel ? this.#whyNotInKernel(route.prefix) : null);
-      return { ...route, inKernel, reason };
+      const inKernel = route.best && this.#isInKernel(route);
+      const missing = route.best && !inKernel && route.source !== 'Local';
+      return { ...route, inKernel, reason: route.reason ?? (missing ? this.#whyNotInKernel(route.prefix) : null) };
     });
   }
   get problems(): readonly IntentProblem[] {
@@ -159,6 +155,13 @@ export class Bgp {
   async stop(): Promise<void> {
     this.#inheritedTimer();
     if (this.#started) await this.#speaker.stop('restart');
+  }
+
+  /** Whether the prefix leads where the route says: by a learned route, or for our own by what it stands for. */
+  #isInKernel({ prefix, source }: RouteInfo): boolean {
+    const winner = this.#o.routes.explain(prefix)?.winner;
+    if (!winner || (winner.class === 'bgp') === (source === 'Local')) return false;
+    return this.#o.isProgrammed(routeKey(winner.route));
   }
 
   #whyNotInKernel(prefix: Prefix): string {

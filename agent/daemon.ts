@@ -14,6 +14,7 @@ import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { declareAgentMetrics } from './agent-metrics.ts';
 import { Applier } from './apply.ts';
 import { Bgp } from './bgp.ts';
+import { Closures } from './closures.ts';
 import { Cluster } from './cluster.ts';
 import { applySteps, Dataplane } from './dataplane.ts';
 import { EndpointLog } from './endpoint-log.ts';
@@ -31,6 +32,7 @@ import type { Failure, Netlink } from './kernel/types.ts';
 import { LoopLag } from './loop-lag.ts';
 import { Pipeline } from './pipeline.ts';
 import { MOST_PUBLISHED_ROUTES, Publisher } from './publisher.ts';
+import { RuleWatch } from './reconcile/watch.ts';
 import { createReconcilers, type Reconcilers } from './reconcilers.ts';
 import { RouteTable } from './routes.ts';
 import { Secrets } from './secrets.ts';
@@ -104,9 +106,23 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const { routes, chains, settings, overlay } = reconcilers;
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
   const bgp = speak(base, context.createSpeaker, reconcilers, table, () => pipeline.poke());
-  const applier = apply(base, reconcilers, endpoints, bgp);
+  const closures = new Closures(clock, log, (closed) => {
+    policy.setClosed(closed);
+    pipeline.poke();
+  });
+  stops.push(() => closures.stop());
+  const applier = apply(base, reconcilers, endpoints, closures, bgp);
   const dataplane = new Dataplane({ ...reconcilers, sysctl, bgp }, { applier, clock, log });
   stops.push(() => dataplane.stop());
+  const watch = new RuleWatch({
+    ...reconcilers,
+    events: reconcilers.variant === 'nft',
+    runner,
+    clock,
+    log,
+    onDirty: () => dataplane.retry(),
+  });
+  stops.push(() => watch.stop());
   const registration = joinCluster({ config, store, resources, netlink, clock, log, health });
   stops.push(() => registration.stop());
   const onLinks = () => {
@@ -165,6 +181,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     endpoints,
     routes,
     chains,
+    closures,
     policies: () => policy.counts.activePolicies,
     policyProblems: () => policy.problems,
     bgp,
@@ -243,6 +260,7 @@ function apply(
   { config, clock, log, metrics, health, onStop }: Base,
   reconcilers: Reconcilers,
   endpoints: LocalEndpoints,
+  closures: Closures,
   bgp: Bgp | undefined,
 ): Applier {
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
@@ -257,7 +275,8 @@ function apply(
       health.beat('dataplane');
       if (failures.size === 0) health.ready('dataplane');
       else health.notReady('dataplane', failureText(failures));
-      const states = endpointStates({ endpoints, ...reconcilers });
+      closures.onPass(reconcilers.chains.quarantined);
+      const states = endpointStates({ endpoints, closures, ...reconcilers });
       endpointLog.set(endpoints.all, states);
       const isProgrammed = (id: string) => states.get(id)?.state === 'programmed';
       files.set([...endpoints.all.values()].filter(({ id }) => isProgrammed(id)).map(({ resource }) => resource));

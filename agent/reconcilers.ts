@@ -16,6 +16,7 @@ const SET_SIZE = 1_048_576;
 
 /** One reconciler for each kind of thing in the kernel. */
 export interface Reconcilers {
+  readonly variant: 'nft' | 'legacy';
   readonly chains: ChainReconciler;
   readonly sets: SetReconciler;
   /** undefined under --policy-only: routing is another plugin's. */
@@ -54,6 +55,7 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
   const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
   const routes = policyOnly ? undefined : createRouteReconciler(context);
   return {
+    variant,
     chains,
     sets,
     settings,

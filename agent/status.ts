@@ -1,12 +1,13 @@
 import type { Milliseconds } from '#core';
 import type { InvalidObject } from '#datastore';
 import type { Bgp } from './bgp.ts';
+import type { Closures } from './closures.ts';
 import type { EndpointState, LocalEndpoints } from './endpoints.ts';
 import type { Health } from './health.ts';
 import { type Route, routeKey } from './kernel/types.ts';
 import type { LoopLag } from './loop-lag.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { ChainReconciler, Quarantined } from './reconcile/chains.ts';
+import type { ChainReconciler } from './reconcile/chains.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
 
 /** `tsnetctl node status` (INTERFACES.md); the very values, before any formatting. */
@@ -48,6 +49,7 @@ export interface StatusParts {
   readonly endpoints: LocalEndpoints;
   readonly routes: RouteReconciler | undefined;
   readonly chains: ChainReconciler;
+  readonly closures: Closures;
   readonly policies: () => number;
   readonly policyProblems: () => ReadonlyMap<string, string>;
   readonly bgp: Bgp | undefined;
@@ -59,7 +61,7 @@ export function nodeStatus(parts: StatusParts): NodeStatus {
   const notReady = parts.health.notReadyReasons;
   const sessions: Record<string, number> = {};
   for (const { state } of parts.bgp?.peers() ?? []) sessions[state] = (sessions[state] ?? 0) + 1;
-  const { endpoints, routes, chains, pipeline } = parts;
+  const { endpoints, routes, pipeline } = parts;
   return {
     node: parts.node,
     version: parts.version,
@@ -75,16 +77,19 @@ export function nodeStatus(parts: StatusParts): NodeStatus {
     },
     routes: routes?.counts.programmed ?? 0,
     policies: parts.policies(),
-    quarantined: chains.quarantined.map(({ chain, rule, owner, error }: Quarantined) => ({
-      chain,
-      rule,
-      owner,
-      error,
-    })),
+    quarantined: quarantinedRules(parts),
     invalid: pipeline.invalid,
     problems: problemsOf(parts),
     loopLagMs: parts.lag.milliseconds(),
   };
+}
+
+/** Refused rules: those that the kernel is being asked for now, and those that keep an endpoint closed. */
+function quarantinedRules({ chains, closures }: Pick<StatusParts, 'chains' | 'closures'>): NodeStatus['quarantined'] {
+  const all = new Map(
+    [...closures.refusals, ...chains.quarantined].map((r) => [`${r.family} ${r.table} ${r.chain}`, r]),
+  );
+  return [...all.values()].map(({ chain, rule, owner, error }) => ({ chain, rule, owner, error }));
 }
 
 /** Whether each local endpoint can be reached, and if not, why. */
@@ -92,8 +97,9 @@ export function endpointStates({
   endpoints,
   routes,
   chains,
-}: Pick<StatusParts, 'endpoints' | 'routes' | 'chains'>): Map<string, EndpointState> {
-  const closed = new Set(chains.quarantined.map((q) => q.owner));
+  closures,
+}: Pick<StatusParts, 'endpoints' | 'routes' | 'chains' | 'closures'>): Map<string, EndpointState> {
+  const closed = new Set([...chains.quarantined, ...closures.refusals].map((q) => q.owner));
   const programmed = (route: Route): true | string => {
     if (!routes || routes.isProgrammed(routeKey(route))) return true;
     const problem = routes.problem(routeKey(route));
