@@ -2,9 +2,13 @@ import { expect, test } from 'vitest';
 import { settledMatrix, waitFor } from '../../deploy/lab/index.ts';
 import { routeOf, useLab } from './use-lab.ts';
 
-/** The router in the cluster's own AS (iBGP), with one session for each address family, as towards a Calico node. */
+/** The other ways: the router in the cluster's own AS (iBGP), one session for each address family as towards a Calico node, legacy iptables. */
 
-const lab = useLab('ib', { nodes: 1, tor: { asNumber: 64512, sessions: 'separate' } });
+const lab = useLab('ib', {
+  nodes: 1,
+  tor: { asNumber: 64512, sessions: 'separate' },
+  agentArgs: ['--iptables-backend', 'legacy'],
+});
 
 interface Peer {
   address: string;
@@ -42,4 +46,12 @@ test('blocks go out with the priority as local preference, and the office comes 
   expect(await routeOf(node, '10.200.0.0/24')).toMatch(/via 10\.99\.0\.1 .*proto 80/);
   expect(await routeOf(node, 'fd00:200::/64')).toMatch(/via (fd00:99::1|fe80::\S+) .*proto 80/);
   await settledMatrix(lab());
+});
+
+test('policy stands in the legacy tables, and only there', async () => {
+  const node = lab().node('node-1');
+  for (const command of ['iptables', 'ip6tables']) {
+    expect(await node.run([`${command}-legacy-save`, '-t', 'filter'])).toMatch(/^-A FORWARD .*cali-FORWARD/m);
+    expect(await node.run([`${command}-nft-save`])).not.toContain('cali-');
+  }
 });
