@@ -72,7 +72,7 @@ const established = (lab: Lab): Promise<void> =>
   waitFor(
     'all sessions to be established',
     async () => {
-      const down = (await lab.tor.sessions()).filter((s) => s.info !== 'Established');
+      const down = (await lab.tor.sessions()).filter((s) => s.state !== 'Established');
       return down.length === 0 || down.map((s) => `${s.name}: ${s.state} ${s.info}`).join('; ');
     },
     { evidence: () => [...(lab.tor.daemon?.tail(8) ?? []), ...lab.nodes.flatMap((n) => n.agent.tail(6))] },

@@ -8,9 +8,10 @@ import type { LabState } from './state.ts';
 export interface BirdSession {
   readonly name: string;
   readonly node: string;
+  /** RFC 4271's: `Established`, `Active`, … */
   readonly state: string;
   readonly since: string;
-  /** Further words of BIRD: `Established`, or the last error. */
+  /** Further words of BIRD: the last error. */
   readonly info: string;
 }
 export interface BirdRoute {
@@ -79,9 +80,9 @@ export class Tor {
     const rows = lines(await this.birdc('show protocols')).map((line) => line.trim().split(/\s+/));
     return rows
       .filter(([, proto]) => proto === 'BGP')
-      .map(([name, , , , since, ...info]) => {
+      .map(([name, , , , since, state = '', ...info]) => {
         const node = name.replace(/_ipv[46]$/, '').replaceAll('_', '-');
-        return { name, node, state: info[0] ?? '', since, info: info.join(' ') };
+        return { name, node, state, since, info: info.join(' ') };
       });
   }
   /** Routes that BIRD learned from the nodes, both families, in order of their text. */
@@ -132,7 +133,8 @@ ${protocols.join('\n')}
 
 /** The office networks go out with this router as next hop; nothing that a node said is told to another node. */
 function sessionsWith(node: NodePlan, sessions: 'shared' | 'separate'): string[] {
-  const channel = (family: string) => `${family} { import all; export where source = RTS_DEVICE; next hop self; };`;
+  const channel = (family: string) =>
+    `${family} { import all; export where source = RTS_DEVICE; next hop self; gateway direct; };`;
   const session = (suffix: string, address: string, families: string[]) =>
     `protocol bgp ${node.name.replaceAll('-', '_')}${suffix} from node {
   neighbor ${address} as ${CLUSTER_AS};

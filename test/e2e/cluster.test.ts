@@ -66,7 +66,7 @@ describe('BGP', () => {
     expect(router?.families).toEqual(['ipv4', 'ipv6']);
     expect(router?.prefixes.ipv4.accepted).toBe(1);
     expect(router?.prefixes.ipv6.accepted).toBe(1);
-    expect((await lab().tor.sessions()).map((s) => s.info)).toEqual(['Established', 'Established', 'Established']);
+    expect((await lab().tor.sessions()).map((s) => s.state)).toEqual(['Established', 'Established', 'Established']);
   });
 
   test('the router learned every block with its own node as a next hop', async () => {

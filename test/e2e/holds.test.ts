@@ -68,11 +68,11 @@ const packets = async (node: LabNode): Promise<number> => {
 };
 
 describe('an agent that is killed', () => {
-  test('and started again under running flows loses no packet and changes no route, here, there or at the router', async () => {
+  test('and started again under running flows loses no packet and changes no route, here or there; the router loses none', async () => {
     await settledMatrix(lab());
     const node = lab().node('node-1');
     const before = await kernelText(node);
-    const flows = await startFlows(lab(), PAIRS);
+    const flows = await startFlows(lab(), [...PAIRS, ['office', 'web-1'], ['client-1', 'office']]);
     const monitors = await Promise.all(['node-1', 'node-2', 'tor'].map((host) => watchRoutes(lab(), host)));
     const counted = await packets(node);
     await node.kill();
@@ -80,13 +80,15 @@ describe('an agent that is killed', () => {
     await node.start();
     await node.ready();
     await waitFor('BIRD to have its session again', async () => {
-      const down = (await lab().tor.sessions()).filter((s) => s.info !== 'Established');
+      const down = (await lab().tor.sessions()).filter((s) => s.state !== 'Established');
       return down.length === 0 || JSON.stringify(down);
     });
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     const changes = await Promise.all(monitors.map((stop) => stop()));
     expectNoLoss(await flows.stop(), 500);
-    expect(changes).toEqual(['', '', '']);
+    expect(changes.slice(0, 2)).toEqual(['', '']);
+    // The router may spread over fewer paths while one is stale; no prefix leaves it.
+    expect(changes[2]).not.toContain('Deleted');
     expect(await kernelText(node)).toBe(before);
     expect(await packets(node)).toBeGreaterThan(counted);
     await datastoreIsFollowed(lab());

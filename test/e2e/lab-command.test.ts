@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { attempt, Lab, LabState, listNetns, netnsPrefix, PROJECT, waitFor } from '../../deploy/lab/index.ts';
+import { attempt, Daemon, Lab, LabState, listNetns, netnsPrefix, PROJECT, waitFor } from '../../deploy/lab/index.ts';
 
 /** `npm run lab` itself. */
 
@@ -20,7 +19,7 @@ test('--once checks, shows what it saw, exits 0 and leaves nothing', async () =>
   const { code, stdout, stderr } = await run('--once', '--nodes', '2');
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(/all as expected/);
-  expect(stdout).toMatch(/node_1 +node-1 +up .*Established/);
+  expect(stdout).toMatch(/node_1 +node-1 +Established/);
   expect(stdout).toMatch(/10\.65\.1\.0\/26 +.*10\.99\.0\.11/);
   expect(stdout).toMatch(/fd00:65:0:2::\/122 +.*fd00:99::12/);
   expect(await leftovers()).toEqual([]);
@@ -70,13 +69,14 @@ describe('a running lab', () => {
   });
 
   test('is removed by down after its own process was killed: namespaces, processes, state', async () => {
-    const pids = new LabState(NAME).daemons().map(({ pid }) => pid);
-    expect(pids.length).toBeGreaterThan(7);
+    const state = new LabState(NAME);
+    const daemons = state.daemons().map((record) => new Daemon(state, record));
+    expect(daemons.filter((daemon) => daemon.alive).length).toBeGreaterThan(7);
     main.kill('SIGKILL');
     expect((await run('exec', 'node-1', 'true')).code).toBe(0);
     expect((await run('down')).code).toBe(0);
     expect(await leftovers()).toEqual([]);
-    expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    expect(daemons.filter((daemon) => daemon.alive).map((daemon) => daemon.record.name)).toEqual([]);
     expect((await run('down')).code).toBe(0);
     expect((await run('status')).stderr).toContain('no lab');
   });

@@ -21,7 +21,7 @@ test('both sessions are established, each with its family', async () => {
   const node = lab().node('node-1');
   await waitFor('BIRD to have both', async () => {
     const sessions = await lab().tor.sessions();
-    const up = sessions.filter((s) => s.info === 'Established').map((s) => s.name);
+    const up = sessions.filter((s) => s.state === 'Established').map((s) => s.name);
     return `${up.sort()}` === 'node_1_ipv4,node_1_ipv6' || JSON.stringify(sessions);
   });
   const peers = (await node.ctl(['bgp', 'peers'])) as Peer[];
