@@ -124,6 +124,7 @@ template bgp node {
   connect delay time 1;
   connect retry time 2;
   error wait time 1, 4;
+  direct; # iBGP too: next hops are on the wire, and no other protocol resolves them
   hold time 9;
   graceful restart on;
 }
