@@ -89,14 +89,18 @@ export function clusterManifests(plan: LabPlan): Manifest[] {
   ];
 }
 
-function torPeers({ tor }: LabPlan): Manifest[] {
-  const peer = (name: string, peerIP: string): Manifest => ({
+/** One session: a global peer. Separate ones: a global peer for IPv4, and one for IPv6 on each node, so that both scopes occur. */
+function torPeers({ tor, nodes }: LabPlan): Manifest[] {
+  const { asNumber, addresses, sessions } = tor;
+  const [v4, v6] = addresses;
+  const tors: Manifest[] = [{ kind: 'BGPPeer', name: 'tor', spec: { peerIP: v4, asNumber } }];
+  if (sessions === 'shared') return tors;
+  const own = (node: string): Manifest => ({
     kind: 'BGPPeer',
-    name,
-    spec: { peerIP, asNumber: tor.asNumber },
+    name: `tor-${node}`,
+    spec: { node, peerIP: v6, asNumber },
   });
-  const [v4, v6] = tor.addresses;
-  return tor.sessions === 'shared' ? [peer('tor', v4)] : [peer('tor', v4), peer('tor-ipv6', v6)];
+  return [...tors, ...nodes.map(({ name }) => own(name))];
 }
 
 const nodeManifest = ({ name, addresses: [v4, v6] }: NodePlan): Manifest => ({

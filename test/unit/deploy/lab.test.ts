@@ -39,7 +39,7 @@ describe('what the lab writes to etcd', () => {
     const keys = clusterManifests(plan).map((manifest) => entryOf(manifest, 'u', NOW).key);
     const prefix = '/calico/resources/v3/projectcalico.org';
     expect(keys).toContain(`${prefix}/globalnetworkpolicies/web`);
-    expect(keys).toContain(`${prefix}/bgppeers/tor-ipv6`);
+    expect(keys).toContain(`${prefix}/bgppeers/tor-node-2`);
     expect(entryOf(endpointManifest(local[0], '00:11:22:33:44:55'), 'u', NOW).key).toBe(
       `${prefix}/workloadendpoints/default/node--1-cni-${local[0].containerId}-eth0`,
     );
