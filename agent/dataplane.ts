@@ -2,8 +2,8 @@ import { type Cancel, type Clock, type Log, type Milliseconds, OperationalError 
 import type { PolicyChanges } from '#policy';
 import type { Applier, ApplyStep, StepOutcome } from './apply.ts';
 import type { Bgp } from './bgp.ts';
-import type { Intervals } from './felix.ts';
-import { type Sysctl, workloadSettings } from './kernel/sysctl.ts';
+import type { Intervals, NodeWide } from './felix.ts';
+import { nodeSettings, type Sysctl, workloadSettings } from './kernel/sysctl.ts';
 import type { Route } from './kernel/types.ts';
 import type { MtuFile } from './mtu-file.ts';
 import type { Desired } from './pipeline.ts';
@@ -145,6 +145,10 @@ export class Dataplane implements Desired {
       this.#links.add(name);
       this.#parts.settings.set(name, workloadSettings(name, { spoofing, defaultRpFilter }));
     }
+  }
+  node({ forwarding, maxSetSize }: NodeWide): void {
+    this.#parts.settings.set('', nodeSettings({ forwarding }));
+    this.#parts.sets.setMaxElements(maxSetSize);
   }
   intervals(intervals: Intervals): void {
     const resync: Record<keyof Intervals, () => void> = {

@@ -70,6 +70,14 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
   },
   logActionRateLimit: { default: 'none', effect: 'how many packets a Log rule logs, such as `10/second`' },
   logActionRateLimitBurst: { default: '`5`', effect: 'how many it logs before the limit counts' },
+  ipForwarding: {
+    default: '`Enabled`',
+    effect: 'whether the agent switches forwarding of the node on; off, it is left as it is',
+  },
+  maxIpsetSize: {
+    default: '`1048576`',
+    effect: 'members of a set at most; a larger one is an error that names its selector',
+  },
   iptablesRefreshInterval: {
     default: '`180s`',
     effect: 'how often rules are read back; changes by others are also noticed by events',

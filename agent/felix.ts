@@ -154,6 +154,19 @@ export function intervals(spec: FelixConfigurationSpec): Intervals {
   };
 }
 
+/** What concerns the node as a whole, and neither chains nor endpoints. */
+export interface NodeWide {
+  /** False: whether the node forwards is the administrator's business. */
+  readonly forwarding: boolean;
+  /** Members of a set at most. */
+  readonly maxSetSize: number;
+}
+
+export const nodeWide = (spec: FelixConfigurationSpec): NodeWide => ({
+  forwarding: word(spec.ipForwarding, ['Enabled', 'Disabled'], 'Enabled') === 'Enabled',
+  maxSetSize: spec.maxIpsetSize ?? 1_048_576,
+});
+
 /** What the routes of workloads depend on. */
 export function endpointSettings(
   spec: FelixConfigurationSpec,

@@ -12,6 +12,8 @@ import {
   felixSpec,
   type Intervals,
   intervals,
+  type NodeWide,
+  nodeWide,
   renderConfig,
 } from './felix.ts';
 import type { Health } from './health.ts';
@@ -44,6 +46,8 @@ export interface Desired {
   /** Workload interfaces that are to have their kernel settings; `spoofing`: no reverse path check. */
   interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void;
   intervals(intervals: Intervals): void;
+  /** Settings of the node as a whole. */
+  node(settings: NodeWide): void;
   /** The desired state is whole and has changed. */
   request(since: Milliseconds | undefined): void;
 }
@@ -207,6 +211,7 @@ export class Pipeline implements SyncSink {
     const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
     this.#o.endpoints.configure(endpointSettings(spec, { metric, routes: !config.policyOnly, isWorkloadLink }));
     this.#o.desired.intervals(intervals(spec));
+    this.#o.desired.node(nodeWide(spec));
   }
 
   #hostInterfaces(): void {

@@ -2,7 +2,7 @@ import type { Clock, Log, Metrics } from '#core';
 import { createIpset } from './kernel/ipset.ts';
 import { createIptables } from './kernel/iptables.ts';
 import type { Runner } from './kernel/runner.ts';
-import { nodeSettings, sysctl } from './kernel/sysctl.ts';
+import { sysctl } from './kernel/sysctl.ts';
 import type { Netlink } from './kernel/types.ts';
 import { MTU_FILE, MtuFile } from './mtu-file.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
@@ -51,7 +51,6 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
   });
   const sets = new SetReconciler({ backend: createIpset({ runner }), clock, log, metrics, maxElements: SET_SIZE });
   const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
-  settings.set('', nodeSettings({ forwarding: true }));
   const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
   const routes = policyOnly ? undefined : createRouteReconciler(context);
   return {

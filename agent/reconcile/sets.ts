@@ -81,6 +81,7 @@ export class SetReconciler {
     }
   }
   setMaxElements(count: number): void {
+    if (count === this.#maxElements) return;
     this.#maxElements = count;
     for (const name of this.#desired.keys()) this.#dirty.add(name);
   }
