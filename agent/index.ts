@@ -14,6 +14,7 @@
  * right (I5), and on exit leaves everything in place: the rules that close an endpoint outlive the agent (I3).
  */
 export * from './endpoints.ts';
+export { FELIX_FIELDS, type FelixField } from './felix-fields.ts';
 export * from './interfaces.ts';
 export { createNetlink, listAllRoutes } from './kernel/netlink/index.ts';
 export * from './kernel/sysctl.ts';

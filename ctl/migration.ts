@@ -1,3 +1,4 @@
+import { FELIX_FIELDS } from '#agent';
 import { type AnyResource, type FieldError, type Kind, unknownFields } from '#datastore';
 
 /** `honour`: a tsnet node acts on it as a Calico node does; `ignore`: it does nothing, and harms nothing; `refuse`: do not switch a node yet. */
@@ -31,47 +32,8 @@ const NOT_FOR_AGENTS: Partial<Record<Kind, string>> = {
   CalicoNodeStatus: 'is not filled by tsnet-agent; see tsnetctl node status --all',
 };
 
-/** Fields of FelixConfiguration that tsnet-agent acts on; a test holds them against the agent's sources. */
-export const HONOURED_FELIX_FIELDS: readonly string[] = [
-  'allowIPIPPacketsFromWorkloads',
-  'allowVXLANPacketsFromWorkloads',
-  'chainInsertMode',
-  'defaultEndpointToHostAction',
-  'deviceRouteSourceAddress',
-  'deviceRouteSourceAddressIPv6',
-  'disableConntrackInvalidCheck',
-  'failsafeInboundHostPorts',
-  'failsafeOutboundHostPorts',
-  'floatingIPs',
-  'interfacePrefix',
-  'interfaceRefreshInterval',
-  'ipsetsRefreshInterval',
-  'iptablesBackend',
-  'iptablesFilterAllowAction',
-  'iptablesFilterDenyAction',
-  'iptablesMangleAllowAction',
-  'iptablesMarkMask',
-  'iptablesNATOutgoingInterfaceFilter',
-  'iptablesRefreshInterval',
-  'ipv6Support',
-  'logActionRateLimit',
-  'logActionRateLimitBurst',
-  'logPrefix',
-  'maxIpsetSize',
-  'mtuIfacePattern',
-  'natOutgoingAddress',
-  'natOutgoingExclusions',
-  'natPortRange',
-  'nodeSelector',
-  'routeRefreshInterval',
-  'serviceLoopPrevention',
-  'vxlanEnabled',
-  'vxlanMTU',
-  'vxlanMTUV6',
-  'vxlanPort',
-  'vxlanVNI',
-  'workloadSourceSpoofing',
-];
+/** Fields of FelixConfiguration that tsnet-agent acts on, and the one that says for which nodes the others hold. */
+export const HONOURED_FELIX_FIELDS: readonly string[] = [...Object.keys(FELIX_FIELDS), 'nodeSelector', 'ipv6Support'];
 
 /** Switches of Calico's other dataplanes: a node without them would treat packets differently. */
 const REFUSED_FELIX: Readonly<Record<string, string>> = {
