@@ -108,7 +108,7 @@ function advertisedTo(
     if (attr === 0) return [];
     const emission = out.emissionFor(id, row, peer.index);
     if (emission !== 0) {
-      const info = describe(rib, id, row, attr, null, context, out.emissions.get(emission).value);
+      const info = describe(rib, id, row, attr, null, context, exporter.valueOf(emission, out.emissions) ?? undefined);
       return [{ ...info, pathId: out.addPath > 0 ? row : null }];
     }
     if (!query.prefix) return [];

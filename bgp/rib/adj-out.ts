@@ -1,3 +1,4 @@
+import type { PathAttributes } from '../wire/types.ts';
 import type { AttributeTable } from './attributes.ts';
 import { type Chunk, encodeWindow, type WindowEntry } from './chunk.ts';
 import { Emissions } from './emissions.ts';
@@ -24,6 +25,8 @@ export interface Exporter {
   emit(prefix: number, row: number, emissions: Emissions): number;
   /** The emission is gone; its id may come again as another. */
   forget(emission: number): void;
+  /** The attributes of the emission as the peers get them; null: they cannot be told. */
+  valueOf(emission: number, emissions: Emissions): PathAttributes | null;
   readonly fourOctetAs: boolean;
   readonly maxMessage: number;
 }
@@ -275,6 +278,7 @@ export class AdjOut {
         entries: window,
         prefixes: this.#o.prefixes,
         emissions: this.emissions,
+        valueOf: (emission) => this.#o.exporter.valueOf(emission, this.emissions),
         emissionOf: this.#emission,
         sourceOf: this.#source,
         mixed: this.#mixed,

@@ -3,7 +3,7 @@ import { nextHopBytes } from '../wire/attribute.ts';
 import { encodeAttributes } from '../wire/attributes-out.ts';
 import { type EncodedAttributes, fits, type Selection, UpdateWriter } from '../wire/pack.ts';
 import type { PathAttributes } from '../wire/types.ts';
-import type { Emission, Emissions } from './emissions.ts';
+import type { Emissions } from './emissions.ts';
 import type { PathEntries } from './path-entries.ts';
 import { grown, type PrefixTable } from './prefixes.ts';
 
@@ -29,6 +29,8 @@ export interface Window {
   readonly entries: readonly WindowEntry[];
   readonly prefixes: PrefixTable;
   readonly emissions: Emissions;
+  /** The attributes of an emission as the peers get them; null: they cannot be told. */
+  valueOf(emission: number): PathAttributes | null;
   readonly emissionOf: Uint32Array;
   readonly sourceOf: Uint16Array;
   readonly mixed: Uint8Array;
@@ -74,7 +76,7 @@ function collect(w: Window) {
   const bySource = new Map<number, Bucket[]>();
   const withdrawals = new Map<number, Bucket>();
   const corrections = new Map<number, Bucket>();
-  const used: Emission[] = [];
+  const used: number[] = [];
   const buckets: Bucket[] = [];
   let common: Bucket | null = null;
   const withdrawalOf = (source: number): Bucket => {
@@ -96,15 +98,14 @@ function collect(w: Window) {
       } else add(withdrawalOf(source), entry, w);
       continue;
     }
-    const row = w.emissions.get(emission);
-    if (row.bucket < 0) {
-      row.bucket = buckets.length;
-      used.push(row);
+    const slots = w.emissions.bucket;
+    if (slots[emission] === 0) {
+      used.push(emission);
       const bucket = newBucket(emission, w);
-      buckets.push(bucket);
+      slots[emission] = buckets.push(bucket);
       listOf(bySource, source).push(bucket);
     }
-    add(buckets[row.bucket], entry, w);
+    add(buckets[slots[emission] - 1], entry, w);
     if (w.mixed[entry] === 0) continue;
     let correction = corrections.get(source);
     if (!correction) {
@@ -113,7 +114,7 @@ function collect(w: Window) {
     }
     add(correction, entry, w);
   }
-  for (const row of used) row.bucket = -1;
+  for (const emission of used) w.emissions.bucket[emission] = 0;
   return { common, bySource, corrections };
 }
 
@@ -158,9 +159,10 @@ class Output {
     return this.#writer.at;
   }
   put({ emission, ids, pathIds, count }: Bucket): void {
-    const { prefixes, emissions, fourOctetAs, maxMessage } = this.#w;
+    const { prefixes, fourOctetAs, maxMessage } = this.#w;
     const selection: Selection = { from: prefixes, ids, pathIds };
-    const attributes = emission === 0 ? null : encoded(emissions.get(emission).value, prefixes, fourOctetAs);
+    const value = emission === 0 ? null : this.#w.valueOf(emission);
+    const attributes = value === null ? null : encoded(value, prefixes, fourOctetAs);
     // What does not fit a message cannot be told, and must not be believed either (catalogue U54).
     const announce = attributes !== null && fits(attributes, prefixes.family, pathIds !== null, maxMessage);
     for (let next = 0; next < count; ) {

@@ -73,12 +73,20 @@ export function transform(value: PathAttributes, source: Source, to: OutboundPro
   if (to.drain && to.ebgp) out = addCommunity(out, COMMUNITY.gracefulShutdown);
   if (to.drain && !to.ebgp) out = withLocalPref(out, 0);
   const nextHop = nextHopFor(value, source, to);
-  if (nextHop === null) return { reason: `no address of ours to be the next hop for IPv${to.family}` };
-  const sixForFour = to.family === 4 && nextHop.address.includes(':');
-  if (to.family === 6 && !nextHop.address.includes(':')) return { reason: 'an IPv6 route has an IPv4 next hop' };
-  if (sixForFour && !to.extendedNextHop)
-    return { reason: 'an IPv4 route has an IPv6 next hop, which the peer does not understand (RFC 8950)' };
+  const fault = nextHopFault(value, source, to);
+  if (nextHop === null || fault !== null) return { reason: fault ?? '' };
   return { value: withNextHop(out, nextHop.address, nextHop.linkLocal) };
+}
+
+/** Why the route can have no next hop towards these peers. */
+function nextHopFault(value: PathAttributes, source: Source, to: OutboundProfile): string | null {
+  const nextHop = nextHopFor(value, source, to);
+  if (nextHop === null) return `no address of ours to be the next hop for IPv${to.family}`;
+  const isSix = nextHop.address.includes(':');
+  if (to.family === 6 && !isSix) return 'an IPv6 route has an IPv4 next hop';
+  if (to.family === 4 && isSix && !to.extendedNextHop)
+    return 'an IPv4 route has an IPv6 next hop, which the peer does not understand (RFC 8950)';
+  return null;
 }
 
 function external(value: PathAttributes, source: Source, to: OutboundProfile): PathAttributes {
@@ -148,6 +156,14 @@ export class GroupExporter implements Exporter {
     }
     return emission;
   }
+  valueOf(emission: number, emissions: Emissions): PathAttributes | null {
+    const value = applyOperations(
+      this.#c.attributes.valueOf(emissions.attr[emission]),
+      emissions.operationsOf(emission),
+    );
+    const exported = transform(value, this.#c.sourceOf(emissions.source[emission]), this.profile);
+    return 'value' in exported ? exported.value : null;
+  }
   forget(emission: number): void {
     if (emission === this.#lastEmission) this.#lastSource = -1;
   }
@@ -171,8 +187,9 @@ export class GroupExporter implements Exporter {
     if (!verdict.accept) return 0;
     const known = emissions.find(attr, source, verdict.key);
     if (known !== 0) return known;
-    const exported = transform(applyOperations(value, verdict.operations), from, this.profile);
-    return 'value' in exported ? emissions.add(attr, source, verdict.key, exported.value) : 0;
+    return nextHopFault(value, from, this.profile) === null
+      ? emissions.add(attr, source, verdict.key, verdict.operations)
+      : 0;
   }
   #judge(prefix: number, value: PathAttributes, source: Source): Verdict {
     return this.policy.evaluate(value, this.#facts(prefix, source));

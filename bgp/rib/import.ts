@@ -1,4 +1,4 @@
-import { type Addr, isSpecial } from '#core';
+import type { Addr } from '#core';
 import { COMMUNITY, countAs, hasCommunity, withLocalPref, withOtc } from '../attributes.ts';
 import type { PathAttributes, Role, RouterId } from '../wire/types.ts';
 import { applyOperations, type CompiledPolicy, type RouteFacts } from './policy.ts';
@@ -36,10 +36,16 @@ export function mayImport(value: PathAttributes, from: InboundProfile): string |
 
 function nextHopFault(nextHop: Addr, from: InboundProfile): string | null {
   const linkLocal = /^fe[89ab]/.test(nextHop);
-  if ((isSpecial(nextHop) && !linkLocal && !nextHop.startsWith('169.254.')) || nextHop.startsWith('::ffff:'))
-    return `next hop ${nextHop} is no host's address`;
+  if (!linkLocal && !isHost(nextHop)) return `next hop ${nextHop} is no host's address`;
   if (from.isOwnAddress(nextHop)) return `next hop ${nextHop} is our own address`;
   return null;
+}
+
+/** Neither unspecified, loopback, multicast or reserved, nor an IPv4 address in disguise (catalogue U40, P18). */
+function isHost(address: Addr): boolean {
+  if (address.includes(':')) return !/^(::1?$|::ffff:|ff)/.test(address);
+  const first = Number.parseInt(address, 10);
+  return first !== 0 && first !== 127 && first < 224;
 }
 
 /** RFC 9234 §5. */

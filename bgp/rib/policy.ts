@@ -30,7 +30,7 @@ export interface Verdict {
   readonly key: string;
 }
 
-type Operation =
+export type Operation =
   | { readonly op: 'addCommunity'; readonly community: Community }
   | { readonly op: 'prependAsPath'; readonly asNumbers: readonly number[] }
   | { readonly op: 'setLocalPref'; readonly value: number };

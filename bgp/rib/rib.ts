@@ -34,7 +34,7 @@ export class Rib {
   readonly paths = new PathTable();
   readonly attributes: AttributeTable;
   readonly candidates: Candidates;
-  readonly #outs = new Set<AdjOut>();
+  #outs: readonly AdjOut[] = [];
   readonly #counts: PathCounts[] = [];
   #dirty: DirtySet | null = null;
 
@@ -70,7 +70,7 @@ export class Rib {
 
   /** From now on the adjacency is kept up to date; what is there already is brought by `fill`. */
   attach(out: AdjOut): void {
-    this.#outs.add(out);
+    this.#outs = [...this.#outs, out];
   }
   /** Tells the adjacency of what the table holds (again, after a change of its policy). Slices as `sweep` does, over prefixes. */
   fill(out: AdjOut, from: number, limit: number): number {
@@ -80,7 +80,7 @@ export class Rib {
     return end >= prefixes.end ? 0 : end;
   }
   detach(out: AdjOut): void {
-    this.#outs.delete(out);
+    this.#outs = this.#outs.filter((other) => other !== out);
   }
 
   /** Announces the prefixes of the block with one set; `received` is held by the caller. */
@@ -221,10 +221,11 @@ export class Rib {
     const head = prefixes.head[id];
     const before = prefixes.best[id];
     const single = head !== 0 && paths.next[head] === 0;
-    const best = single ? this.#only(head) : decide(head, candidates, null, null);
+    const best = single ? this.#only(head) : head === 0 ? 0 : decide(head, candidates, null, null);
     prefixes.best[id] = best;
     const same = best === before && best !== touched;
-    for (const out of this.#outs) if (!same || out.addPath) out.update(id);
+    const outs = this.#outs;
+    for (let i = 0; i < outs.length; i++) if (!same || outs[i].addPath > 0) outs[i].update(id);
     if (this.#dirty !== null && (!same || !single) && this.#dirty.add(id)) prefixes.hold(id);
   }
   #only(row: number): number {
