@@ -1,5 +1,6 @@
 import { type Addr, addrBytes, type Clock, FAMILIES, type Family, familyOf, type Log } from '#core';
 import { addrToId } from './attributes.ts';
+import type { Bfd, BfdHandle } from './bfd/endpoint.ts';
 import type { DownReason } from './fsm/types.ts';
 import type { Groups } from './groups.ts';
 import type { Loop } from './loop.ts';
@@ -26,6 +27,7 @@ export interface PeerContext extends InboundContext {
   readonly loop: Loop;
   readonly log: Log;
   readonly transport: Transport;
+  readonly bfd: Bfd;
   readonly groups: Groups;
   readonly sweepers: Readonly<Record<Family, Sweeper>>;
   readonly scratch: UpdateScratch;
@@ -53,6 +55,7 @@ export class Peer {
   inbound: Inbound | null = null;
   outbound: Outbound | null = null;
   readonly retention: Retention;
+  #bfd: BfdHandle | null = null;
   since: Date;
   flaps = 0;
   /** Treated as withdrawn (RFC 7606), and weaker faults. */
@@ -138,6 +141,23 @@ export class Peer {
       return row !== 0;
     });
   }
+  get bfdState(): string | null {
+    return this.#bfd?.state ?? (this.#config.bfd ? 'Down' : null);
+  }
+  /** RFC 5882 §4.3: the session falls with BFD, once that has been up. */
+  #watchLiveness(link: Link): void {
+    const { bfd } = this.#config;
+    if (!bfd) return;
+    const { localAddress: local, remoteAddress: peer } = link.tcp;
+    this.#bfd = this.#c.bfd.watch(
+      { ...bfd, peer, local },
+      {
+        onDown: (why) =>
+          this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.bfdDown, data: new Uint8Array(0), why }),
+        onState: () => this.#c.onState(this),
+      },
+    );
+  }
   /** Another profile towards the peer: the drain has begun. */
   regroup(): void {
     this.setPolicies(this.#config);
@@ -213,11 +233,14 @@ export class Peer {
         family,
         this.#c.groups.join(this.index, this.#profile(family, link, negotiated), this.#exportPolicy(negotiated)),
       );
+    this.#watchLiveness(link);
     this.#c.loop.wake();
   }
 
   #onDown(reason: DownReason, negotiated: Negotiated): void {
     this.flaps++;
+    this.#bfd?.close();
+    this.#bfd = null;
     this.outbound?.close();
     this.outbound = null;
     this.inbound = null;

@@ -1,5 +1,7 @@
 import { type Clock, FAMILIES, type Family, type Log, type Metrics, type Milliseconds, sleep } from '#core';
 import { bestChange } from './best.ts';
+import { Bfd, type OpenBfdSocket } from './bfd/endpoint.ts';
+import { openBfdSocket } from './bfd/socket.ts';
 import { Connected } from './connected.ts';
 import { dumpTable } from './dump.ts';
 import { Groups } from './groups.ts';
@@ -34,6 +36,7 @@ export interface SpeakerContext {
   readonly log: Log;
   readonly metrics?: Metrics;
   readonly transport?: Transport;
+  readonly openBfd?: OpenBfdSocket;
   /** Runs after pending input was read; `setImmediate` unless a test says otherwise. */
   readonly defer?: (run: () => void) => void;
 }
@@ -66,7 +69,7 @@ class BgpSpeaker implements Speaker {
   #draining = false;
   #restart: RestartWatch | null = null;
 
-  constructor(events: SpeakerEvents, { clock, log, transport, defer }: SpeakerContext) {
+  constructor(events: SpeakerEvents, { clock, log, transport, openBfd, defer }: SpeakerContext) {
     this.#events = events;
     this.#log = log;
     this.#clock = clock;
@@ -99,6 +102,7 @@ class BgpSpeaker implements Speaker {
       loop: this.#loop,
       transport: this.#transport,
       groups,
+      bfd: new Bfd(clock, log, openBfd ?? openBfdSocket, Math.floor(clock.date().getTime())),
       sweepers: { 4: sweeper(4), 6: sweeper(6) },
       scratch: new UpdateScratch(),
       speaker: () => this.#config as SpeakerConfig,

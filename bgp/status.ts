@@ -41,7 +41,7 @@ export function peerStatus(peer: Peer, ribs: Readonly<Record<Family, Rib>>, spea
     keepaliveTime: negotiated ? keepaliveTime(negotiated.holdTime, config.keepaliveTime) : null,
     restartTime: config.gracefulRestart?.restartTime ?? null,
     addPath: config.addPath,
-    bfd: null,
+    bfd: peer.bfdState === null ? null : { state: peer.bfdState },
     prefixes,
     messages: structuredClone(machine.messages),
     flaps: peer.flaps,

@@ -21,11 +21,13 @@ const c = {
 
 const AF = { 4: 2, 6: 10 } as const;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
+const SO_ATTACH_FILTER = 26;
 const IPPROTO = { ip: 0, tcp: 6, ipv6: 41 } as const;
 const IP_TTL = 2;
 const IP_MINTTL = 21;
@@ -70,6 +72,49 @@ export function bindSocket(fd: number, address: Addr, port: number): void {
 export function listenSocket(fd: number, backlog: number): void {
   if (c.listen(fd, backlog) < 0) throw failed('listen');
 }
+/**
+ * A bound UDP descriptor that sends with TTL 255; with `minTtl` the kernel drops what arrives with less.
+ * @throws OperationalError KERNEL
+ */
+export function openUdp(address: Addr, port: number, minTtl: number): number {
+  const family = familyOf(address);
+  const fd: number = c.socket(AF[family], SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed('socket');
+  try {
+    if (family === 6) setNumber(fd, IPPROTO.ipv6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY');
+    if (family === 4) setNumber(fd, IPPROTO.ip, IP_TTL, 255, 'IP_TTL');
+    else setNumber(fd, IPPROTO.ipv6, IPV6_UNICAST_HOPS, 255, 'IPV6_UNICAST_HOPS');
+    if (minTtl > 0) attachTtlFilter(fd, family, minTtl);
+    bindSocket(fd, address, port);
+  } catch (error) {
+    closeSocket(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** A classic BPF program: load the TTL (offset 8 of IPv4, 7 of IPv6) from the network header; keep the packet if it is at least that. */
+function attachTtlFilter(fd: number, family: Family, least: number): void {
+  const SKF_NET_OFF = 0xfff00000;
+  const steps: [number, number, number, number][] = [
+    [0x30, 0, 0, (SKF_NET_OFF + (family === 4 ? 8 : 7)) >>> 0], // ldb
+    [0x35, 0, 1, least], // jge
+    [0x06, 0, 0, 0xffff], // ret all
+    [0x06, 0, 0, 0], // ret nothing
+  ];
+  const program = Buffer.alloc(steps.length * 8);
+  steps.forEach(([code, jt, jf, k], i) => {
+    program.set(new Uint8Array(Uint16Array.of(code).buffer), i * 8);
+    program.set([jt, jf], i * 8 + 2);
+    program.set(new Uint8Array(Uint32Array.of(k).buffer), i * 8 + 4);
+  });
+  // struct sock_fprog: a count, padding, and a pointer that the kernel reads during the call.
+  const fprog = Buffer.alloc(16);
+  fprog.set(new Uint8Array(Uint16Array.of(steps.length).buffer));
+  fprog.set(new Uint8Array(BigUint64Array.of(koffi.address(program)).buffer), 8);
+  if (c.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, fprog, fprog.length) < 0) throw failed('SO_ATTACH_FILTER');
+}
+
 /** A new connection's descriptor, or null when none waits. */
 export function acceptSocket(fd: number): number | null {
   for (;;) {
