@@ -6,6 +6,7 @@ import { ALLOW_ALL_PROFILE, type AnyResource, allowAllProfile, KINDS, type Kind,
 import type { KeyValue, Store } from '../store.ts';
 import type { InvalidObject } from '../update.ts';
 import { prepare } from '../validate.ts';
+import { removeBelongings, vacatePool } from './cascade.ts';
 import { alreadyExists, conflict, named, nameOf, notFound, ValidationError } from './errors.ts';
 import { initialiseCluster } from './initialise.ts';
 import { changed, merge } from './merge.ts';
@@ -146,7 +147,10 @@ export class Resources {
     return this.#put(next, entry.key, entry.modRevision, options, conflict);
   }
 
-  /** Deletes one and gives what was stored; with `resourceVersion`, only if nobody changed it since. */
+  /**
+   * Deletes one and gives what was stored; with `resourceVersion`, only if nobody changed it since. What belongs to a Node goes with it,
+   * and a pool's blocks are given back, as Calico's clients do.
+   */
   async delete<K extends Kind>(
     kind: K,
     name: string,
@@ -156,19 +160,36 @@ export class Resources {
     const subject = named(kind, name, this.#namespace(kind, options.namespace));
     const kept = await whyKept(this.#store, kind, name);
     if (kept) throw new OperationalError('CONFLICT', `${subject} cannot be deleted: ${kept}`);
+    let expected = options.resourceVersion;
+    let asked: Kinds[K] | null = null;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const entry = await this.#find(kind, name, options.namespace);
       if (!entry) throw notFound(subject);
-      if (options.resourceVersion && BigInt(options.resourceVersion) !== entry.modRevision) throw conflict(subject);
+      if (expected && BigInt(expected) !== entry.modRevision) throw conflict(subject);
       const gone = openEntry<K>(entry).resource;
       if (options.dryRun) return gone;
+      if (attempt === 1 && (await this.#cascade(kind, entry))) {
+        // The cascade itself may have changed the resource.
+        expected = undefined;
+        asked = gone;
+        continue;
+      }
       const done = await this.#store.txn(
         [{ key: entry.key, mod: entry.modRevision }],
         [{ op: 'delete', key: entry.key }],
       );
-      if (done.ok) return gone;
+      if (done.ok) return asked ?? gone;
     }
     throw conflict(subject);
+  }
+
+  /** Removes first what cannot be without the resource; false: nothing can belong to this kind. */
+  async #cascade(kind: Kind, entry: KeyValue): Promise<boolean> {
+    const context = { store: this.#store, resources: this, clock: this.#clock };
+    if (kind === 'Node') await removeBelongings(context, entry.key.slice(kindPrefix('Node').length));
+    else if (kind === 'IPPool') await vacatePool(context, entry);
+    else return false;
+    return true;
   }
 
   /** What is there now, as `added`, then every change; ends with the signal. Survives compaction and lost connections. */
