@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 // tsnetctl as a few files: Node.js spends more time on finding and compiling two hundred small modules than tsnetctl on its work
-// (docs/adr/0008). What is loaded rarely, natively or by its own path stays outside.
+// (docs/adr/0009). What is loaded rarely, natively or by its own path stays outside.
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const outdir = join(root, 'dist/cli');
 rmSync(outdir, { recursive: true, force: true });
