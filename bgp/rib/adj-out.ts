@@ -4,7 +4,7 @@ import { type Chunk, encodeWindow, type WindowEntry } from './chunk.ts';
 import { Emissions } from './emissions.ts';
 import { PathEntries } from './path-entries.ts';
 import type { PathTable } from './paths.ts';
-import { grown, type PrefixTable } from './prefixes.ts';
+import { grown, grownSize, type PrefixTable } from './prefixes.ts';
 
 const MIN = 64;
 /** Entries in one chunk. */
@@ -221,7 +221,7 @@ export class AdjOut {
   #makeRoom(): void {
     const entries = this.#live + this.#withdrawn;
     if (this.#end > 2 * entries + MIN) this.#compact();
-    if (this.#end > this.#log.length / 2) this.#log = grown(this.#log, this.#log.length * 2);
+    if (this.#end > this.#log.length / 2) this.#log = grown(this.#log, grownSize(this.#log.length));
   }
 
   #compact(): void {
@@ -257,8 +257,8 @@ export class AdjOut {
     this.#at = new Uint32Array(MIN);
   }
   #grow(least: number): void {
-    let size = this.#at.length * 2;
-    while (size < least) size *= 2;
+    let size = this.#at.length;
+    while (size < least) size = grownSize(size);
     this.#emission = grown(this.#emission, size);
     this.#source = grown(this.#source, size);
     this.#mixed = grown(this.#mixed, size);

@@ -1,4 +1,4 @@
-import { grown } from './prefixes.ts';
+import { grown, grownSize } from './prefixes.ts';
 
 const MIN = 64;
 
@@ -61,7 +61,7 @@ export class PathTable {
       this.next[row] = 0;
       return row;
     }
-    if (this.#next === this.prefix.length) this.#resize(this.prefix.length * 2);
+    if (this.#next === this.prefix.length) this.#resize(grownSize(this.prefix.length));
     return this.#next++;
   }
   #resize(size: number): void {

@@ -2,10 +2,15 @@ import type { Family } from '#core';
 import type { NlriColumns } from '../wire/nlri.ts';
 
 const MIN_SLOTS = 64;
+/** The length of a row that holds no prefix, equal to that of none. */
+const NO_LENGTH = 0xff;
 
 /**
- * The prefixes of one family as small integers: open addressing (linear probing, backward-shift deletion) over columns of words. An id
- * stays valid while something holds it: routes, and adjacencies that have yet to withdraw it. Id 0 is no prefix.
+ * The prefixes of one family as small integers: open addressing (linear probing) over columns of words. An id stays valid while something
+ * holds it: routes, and adjacencies that have yet to withdraw it. Id 0 is no prefix.
+ *
+ * A freed id stays in its slot, where it is equal to nothing, or to the prefix that took the id over; so a withdrawal writes no slot at all.
+ * The slots are made anew from the columns when such remains take the room.
  */
 export class PrefixTable implements NlriColumns {
   readonly family: Family;
@@ -23,6 +28,10 @@ export class PrefixTable implements NlriColumns {
   #free = 0;
   #next = 1;
   #count = 0;
+  /** Slots that are not 0. */
+  #used = 0;
+  /** The id found last: feeds and withdrawals come in the order of an earlier feed, so the next one is tried first, without a hash. */
+  #last = 0;
 
   constructor(family: Family) {
     this.family = family;
@@ -49,36 +58,24 @@ export class PrefixTable implements NlriColumns {
 
   /** The id of the prefix at `index` of the columns, or 0. */
   find(addr: Uint32Array, index: number, length: number): number {
+    const guess = this.#last + 1;
+    if (guess < this.#next && this.#equal(guess, addr, index, length)) {
+      this.#last = guess;
+      return guess;
+    }
     const slots = this.#slots;
     const mask = slots.length - 1;
     for (let slot = this.#hash(addr, index, length); ; slot = (slot + 1) & mask) {
       const id = slots[slot];
-      if (id === 0 || this.#equal(id, addr, index, length)) return id;
+      if (id !== 0 && !this.#equal(id, addr, index, length)) continue;
+      this.#last = id;
+      return id;
     }
   }
   /** The id of the prefix, a new one when it is not known yet; a new one is held by nobody and must be held at once. */
   intern(addr: Uint32Array, index: number, length: number): number {
-    const slots = this.#slots;
-    const mask = slots.length - 1;
-    let slot = this.#hash(addr, index, length);
-    for (; ; slot = (slot + 1) & mask) {
-      const id = slots[slot];
-      if (id === 0) break;
-      if (this.#equal(id, addr, index, length)) return id;
-    }
-    if ((this.#count + 1) * 3 > slots.length * 2) {
-      // Fourfold: a table that fills up is moved half as often.
-      this.#rehash(slots.length * 4);
-      return this.intern(addr, index, length);
-    }
-    const id = this.#take();
-    const { words } = this;
-    if (words === 1) this.addr[id] = addr[index];
-    else for (let word = 0; word < 4; word++) this.addr[id * 4 + word] = addr[index * 4 + word];
-    this.length[id] = length;
-    slots[slot] = id;
-    this.#count++;
-    return id;
+    const known = this.find(addr, index, length);
+    return known === 0 ? this.#add(addr, index, length) : known;
   }
   hold(id: number): void {
     this.#refs[id]++;
@@ -86,9 +83,8 @@ export class PrefixTable implements NlriColumns {
   /** Gives up one hold; with the last one the id is free. */
   release(id: number): void {
     if (--this.#refs[id] > 0) return;
-    this.#remove(id);
     this.best[id] = 0;
-    this.length[id] = 0;
+    this.length[id] = NO_LENGTH;
     this.head[id] = this.#free;
     this.#free = id;
     this.#count--;
@@ -98,6 +94,25 @@ export class PrefixTable implements NlriColumns {
     return this.#refs[id] > 0;
   }
 
+  /** A prefix that is not in the table; `find` has just said so. */
+  #add(addr: Uint32Array, index: number, length: number): number {
+    if ((this.#used + 1) * 3 > this.#slots.length * 2) this.#rehash();
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = this.#hash(addr, index, length);
+    // The remains of a freed id may go, and a prefix that comes and goes leaves no more than one behind.
+    while (slots[slot] !== 0 && this.length[slots[slot]] !== NO_LENGTH) slot = (slot + 1) & mask;
+    if (slots[slot] === 0) this.#used++;
+    const id = this.#take();
+    const { words } = this;
+    if (words === 1) this.addr[id] = addr[index];
+    else for (let word = 0; word < 4; word++) this.addr[id * 4 + word] = addr[index * 4 + word];
+    this.length[id] = length;
+    slots[slot] = id;
+    this.#count++;
+    this.#last = id;
+    return id;
+  }
   #equal(id: number, addr: Uint32Array, index: number, length: number): boolean {
     if (this.words === 1) return this.addr[id] === addr[index] && this.length[id] === length;
     const own = this.addr;
@@ -133,7 +148,7 @@ export class PrefixTable implements NlriColumns {
     return this.#next++;
   }
   #grow(): void {
-    const size = this.length.length * 2;
+    const size = grownSize(this.length.length);
     this.addr = grown(this.addr, size * this.words);
     this.length = grown(this.length, size);
     this.head = grown(this.head, size);
@@ -151,35 +166,31 @@ export class PrefixTable implements NlriColumns {
     this.#refs = empty.#refs;
     this.#slots = empty.#slots;
     this.#shift = empty.#shift;
+    this.#used = 0;
+    this.#last = 0;
     this.#free = 0;
     this.#next = 1;
   }
-  #rehash(size: number): void {
+  /** Slots for the prefixes that are held, with room for as many again. */
+  #rehash(): void {
+    let size = MIN_SLOTS * 2;
+    while (size < this.#count * 3) size *= 2;
     const slots = new Uint32Array(size);
     this.#shift = Math.clz32(size - 1);
-    for (const id of this.#slots) {
-      if (id === 0) continue;
-      let slot = this.#hash(this.addr, id, this.length[id]);
+    const { addr, length } = this;
+    for (let id = 1; id < this.#next; id++) {
+      if (length[id] === NO_LENGTH) continue;
+      let slot = this.#hash(addr, id, length[id]);
       while (slots[slot] !== 0) slot = (slot + 1) & (size - 1);
       slots[slot] = id;
     }
     this.#slots = slots;
-  }
-  /** Takes the id out of the slots and moves those behind it up, so that no probe meets a gap. */
-  #remove(id: number): void {
-    const slots = this.#slots;
-    const mask = slots.length - 1;
-    let hole = this.#hash(this.addr, id, this.length[id]);
-    while (slots[hole] !== id) hole = (hole + 1) & mask;
-    for (let slot = (hole + 1) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const home = this.#hash(this.addr, slots[slot], this.length[slots[slot]]);
-      if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
-      slots[hole] = slots[slot];
-      hole = slot;
-    }
-    slots[hole] = 0;
+    this.#used = this.#count;
   }
 }
+
+/** How large a full column becomes: small ones grow in great steps, because a feed that fills them is likely to go on. */
+export const grownSize = (size: number): number => size * (size < 1 << 18 ? 4 : 2);
 
 /** A copy with more room. */
 export function grown<T extends Uint32Array | Uint16Array | Uint8Array>(from: T, size: number): T {

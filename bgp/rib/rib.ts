@@ -34,6 +34,7 @@ export class Rib {
   readonly paths = new PathTable();
   readonly attributes: AttributeTable;
   readonly candidates: Candidates;
+  /** An array, because every change of every prefix goes through it. */
   #outs: readonly AdjOut[] = [];
   readonly #counts: PathCounts[] = [];
   #dirty: DirtySet | null = null;
