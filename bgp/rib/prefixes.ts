@@ -171,10 +171,10 @@ export class PrefixTable implements NlriColumns {
     this.#free = 0;
     this.#next = 1;
   }
-  /** Slots for the prefixes that are held, with room for as many again. */
+  /** Slots for the prefixes that are held, a quarter full at most: a table that fills up is moved half as often. */
   #rehash(): void {
     let size = MIN_SLOTS * 2;
-    while (size < this.#count * 3) size *= 2;
+    while (size < this.#count * 4) size *= 2;
     const slots = new Uint32Array(size);
     this.#shift = Math.clz32(size - 1);
     const { addr, length } = this;
