@@ -42,6 +42,8 @@ export interface FilterNeeds {
   readonly rateTo: boolean;
   readonly hostEndpoints: boolean;
   readonly hostForward: boolean;
+  /** Packets may come here that raw or mangle policy accepted already; they carry its mark. */
+  readonly preAccepted: boolean;
   readonly untracked: boolean;
   readonly serviceLoop: boolean;
 }
@@ -85,10 +87,10 @@ export function forwardChain(config: RenderConfig, needs: FilterNeeds): Chain {
         ? each((iface) => [rule([from(iface), ESTABLISHED], RETURN), rule([to(iface), ESTABLISHED], RETURN)])
         : []),
       ...(config.dropInvalid ? each((iface) => [invalid(from(iface)), invalid(to(iface))]) : []),
-      // A packet that raw-table policy accepted keeps its mark; every other one starts without verdict.
-      rule([], clearMark(needs.untracked ? config.marks.pass : verdictBits(config.marks))),
+      // A packet that untracked or preDNAT policy accepted keeps its mark; every other one starts without verdict.
+      rule([], clearMark(needs.preAccepted ? config.marks.pass : verdictBits(config.marks))),
       ...(needs.hostForward
-        ? [rule(needs.untracked ? [unmarked(config.marks.accept)] : [], jump(FROM_HOST_FORWARD))]
+        ? [rule(needs.preAccepted ? [unmarked(config.marks.accept)] : [], jump(FROM_HOST_FORWARD))]
         : []),
       ...each((iface) => [rule([from(iface)], jump(FROM_WORKLOAD)), rule([to(iface)], jump(TO_WORKLOAD))]),
       ...(needs.hostForward ? [rule([], jump(TO_HOST_FORWARD))] : []),
@@ -122,7 +124,7 @@ export function inputChain(config: RenderConfig, needs: FilterNeeds): Chain {
     rules: [
       ...(config.vxlan ? vxlanInput(config) : []),
       ...config.interfacePrefixes.map((p) => rule([from(`${p}+`)], goto_(WORKLOAD_TO_HOST))),
-      ...(needs.untracked ? [rule([marked(config.marks.accept)], allowVerdict(config))] : []),
+      ...(needs.preAccepted ? [rule([marked(config.marks.accept)], allowVerdict(config))] : []),
       ...(needs.hostEndpoints
         ? [
             rule([], clearMark(verdictBits(config.marks))),

@@ -13,6 +13,7 @@ export interface Hosts {
   readonly byInterface: ReadonlyMap<string, ResolvedHost>;
   readonly any: ResolvedHost | undefined;
   readonly some: boolean;
+  readonly preDnat: boolean;
   readonly untracked: boolean;
 }
 
@@ -22,6 +23,7 @@ export function findHosts(state: RenderState): Hosts {
   return {
     ...found,
     some: found.byInterface.size > 0 || found.any !== undefined,
+    preDnat: [...found.byInterface.values(), ...(found.any ? [found.any] : [])].some((h) => h.preDnat.length > 0),
     // `*` has no untracked policy.
     untracked: [...found.byInterface.values()].some((h) => h.untracked.length > 0),
   };

@@ -49,10 +49,16 @@ export function rawPrerouting(config: RenderConfig): Chain {
       ...(config.vxlan ? [rule(overlay, { do: 'notrack' })] : []),
       ...config.interfacePrefixes.map((prefix) => rule([from(`${prefix}+`)], RETURN)),
       rule([], jump('cali-from-host-endpoint')),
-      rule([marked(marks.accept)], ACCEPT, 'untracked policy accepted the packet'),
+      ...untracked(config),
     ],
   };
 }
+
+/** What untracked policy accepts gets no conntrack entry, and its mark tells the later tables. */
+const untracked = ({ marks }: RenderConfig) => [
+  rule([marked(marks.accept)], { do: 'notrack' }, 'untracked policy accepted the packet'),
+  rule([marked(marks.accept)], ACCEPT),
+];
 
 /** Sources that an endpoint may use although they are not routed to it; everything else that comes here is dropped. */
 export function rpfSkipChain(workloads: Iterable<ResolvedWorkload>, family: Family): Chain | null {
@@ -73,7 +79,7 @@ export const rawOutput = (config: RenderConfig): Chain => ({
   rules: [
     rule([], clearMark(verdictBits(config.marks))),
     rule([], jump('cali-to-host-endpoint')),
-    rule([marked(config.marks.accept)], ACCEPT, 'untracked policy accepted the packet'),
+    ...untracked(config),
   ],
 });
 

@@ -118,6 +118,7 @@ function filterNeeds(state: RenderState, family: Family, endpoints: Endpoints, h
     rateTo: limits.some((q) => q?.ingressPacketRate),
     hostEndpoints: hosts.some,
     hostForward: hosts.some,
+    preAccepted: hosts.untracked || hosts.preDnat,
     untracked: hosts.untracked,
     serviceLoop: serviceLoopChain(state.config, state.facts, family) !== null,
   };

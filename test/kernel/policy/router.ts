@@ -64,9 +64,12 @@ export async function makeRouter(
   }));
   const all = [...plugged, ...fences];
   namespace.sh(wiring(far, all, host));
+  namespace.sh(BRIDGE);
   const ports = new Map<string, Port>(
-    all.map(({ actor, link }, i) => [actor.name, cable(far, link, macOf(i), ROUTER_MAC)]),
+    plugged.map(({ actor, link }, i) => [actor.name, cable(far, link, macOf(i), ROUTER_MAC)]),
   );
+  for (const [i, { actor, link }] of fences.entries())
+    ports.set(actor.name, cable(far, link, macOf(plugged.length + i), macOf(plugged.length + 1 - i)));
   ports.set(HOST, ownStack(PROTOCOLS));
   const kernel = makeKernel(variant);
   const wire = new Wire(ports, () => namespace.sh('conntrack -F 2>&1'));
@@ -83,6 +86,11 @@ export async function makeRouter(
     },
   };
 }
+
+/** The fences are bridged: no rule of ours ever concerns them. */
+const BRIDGE = `set -e; ip link add fences type bridge
+  for fence in fence0 fence1; do ip addr flush dev $fence; ip link set $fence master fences; done; ip link set fences up
+  for f in ip ip6; do sysctl -qw net.bridge.bridge-nf-call-\${f}tables=0 2>/dev/null || true; done`;
 
 /** Cables with fixed link addresses and neighbours: nothing but what is fired moves. */
 function wiring(far: string, all: readonly Plugged[], host: Record<Family, string>): string {
