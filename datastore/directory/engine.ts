@@ -1,12 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, OperationalError } from '#core';
+import { type Clock, type Milliseconds, OperationalError, sleep } from '#core';
 import type { Write } from '../store.ts';
 import type { InvalidObject } from '../update.ts';
 import { withLock } from './lock.ts';
 import { type FileContents, readResourceFile, resourceFiles } from './read.ts';
-import { fingerprint, loadState, type State, saveState } from './state.ts';
+import { fingerprint, loadState, modified, type State, saveState } from './state.ts';
 import { belongsInFile, newFileFor, writeResource } from './write.ts';
+
+/** A file that nobody has written for this long is whole. */
+const SETTLED: Milliseconds = 200;
+const MOST_LOOKS = 4;
 
 interface Faulty {
   readonly print: string;
@@ -149,10 +153,24 @@ export class DirectoryEngine {
     if (this.#writable && (changed || files.length > 0)) await saveState(this.#statePath, state);
   }
 
+  /**
+   * Reads a file. Many programs empty a file before they write it anew: what a file that was just touched no longer holds is believed
+   * only once it has been left alone for a moment.
+   */
+  async #readSettled(state: State, file: string): Promise<FileContents> {
+    for (let looks = 1; ; looks++) {
+      const contents = await readResourceFile(this.#root, file);
+      if (looks >= MOST_LOOKS || !removes(state, file, contents)) return contents;
+      const age = this.#clock.date().getTime() - (await modified(join(this.#root, file)));
+      if (age < 0 || age >= SETTLED) return contents;
+      await sleep(this.#clock, SETTLED - age);
+    }
+  }
+
   async #takeInFile(state: State, file: string, print: string | null, mod: bigint): Promise<boolean> {
     this.#faulty.delete(file);
     state.files.delete(file);
-    const contents = print === null ? GONE : await readResourceFile(this.#root, file);
+    const contents = print === null ? GONE : await this.#readSettled(state, file);
     const read = withoutDoubles(contents, state, file);
     const { entries, faults, broken, torn } = read;
     if (print !== null && faults.length > 0) this.#faulty.set(file, { print, contents: read });
@@ -171,6 +189,9 @@ export class DirectoryEngine {
     return changed;
   }
 }
+
+const removes = (state: State, file: string, { torn, entries, broken }: FileContents): boolean =>
+  !torn && [...state.keys].some(([key, entry]) => entry.file === file && !entries.has(key) && !broken.has(key));
 
 const GONE: FileContents = { entries: new Map(), faults: [], broken: new Set(), torn: false, doubles: false };
 

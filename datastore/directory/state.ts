@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
-import { messageOf, OperationalError } from '#core';
+import { type Milliseconds, messageOf, OperationalError } from '#core';
 import type { Write } from '../store.ts';
 
 /** A key as all programs agree on it. */
@@ -42,6 +42,16 @@ export async function fingerprint(path: string): Promise<string | null> {
     return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** When the file was last written; milliseconds since the epoch, and 0 for a file that is gone. */
+export async function modified(path: string): Promise<Milliseconds> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
     throw error;
   }
 }

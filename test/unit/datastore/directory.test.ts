@@ -124,6 +124,26 @@ describe('a directory that people edit', () => {
     await eventually(() => expect(names()).toEqual(['Node c']));
   });
 
+  test('a program that empties a file before it writes it takes nothing away in between', async () => {
+    write('nodes.yaml', node('a', '10.0.0.1/24'));
+    await start();
+    const seen = new Set<number>();
+    const watching = setInterval(() => seen.add(state.size), 1);
+    for (const text of [node('a', '10.0.0.2/24'), 'kind: [broken\n']) {
+      write('nodes.yaml', '');
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      write('nodes.yaml', text);
+      await eventually(() =>
+        text.includes('broken') ? expect(invalid.size).toBe(1) : expect(addressOf('a')).toBe('10.0.0.2/24'),
+      );
+    }
+    clearInterval(watching);
+    expect([...seen]).toEqual([1]);
+    expect(addressOf('a')).toBe('10.0.0.2/24');
+    write('nodes.yaml', '');
+    await eventually(() => expect(names()).toEqual([]));
+  });
+
   test('a broken file is reported with line and field, its last good content stays, also over a restart', async () => {
     write('nodes.yaml', `${node('a', '10.0.0.1/24')}---\n${node('b', '10.0.0.2/24')}`);
     await start();
