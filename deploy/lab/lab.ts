@@ -194,7 +194,7 @@ export class Lab {
         node.netns,
         tor.addresses.map((address) => `route add default via ${address}`),
       );
-    return `${nodes.length} nodes, a router, etcd`;
+    return `nodes: ${nodes.length}, a router, etcd`;
   }
 
   /** Ends what the lab started and removes its namespaces and its state; also after a crash, also half of a lab. */

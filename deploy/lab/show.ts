@@ -56,24 +56,24 @@ export async function processesText(lab: Lab): Promise<string> {
 
 /** What is worth trying on this lab. */
 export function commandsText(lab: Lab): string {
-  const [first, second = first] = lab.nodes;
-  const client = lab.workloads.find((w) => w.app === 'client')?.name ?? '';
-  const web = lab.workloads.findLast((w) => w.app === 'web');
+  const [first, second] = lab.nodes;
+  const clients = lab.workloads.filter((w) => w.app === 'client');
+  const [client, peer] = [clients[0], clients.at(-1)];
+  const far = second?.name ?? lab.plan.tor.name;
   const name = lab.plan.name === 'lab' ? '' : ` --name ${lab.plan.name}`;
-  const line = (command: string) => `  npm run lab -- ${command}${name}`;
-  const tail = (command: string) => `  npm run lab --${name} ${command}`;
-  return [
-    'Try, from another terminal:',
-    tail('tsnetctl get endpoints -o wide'),
-    tail('tsnetctl bgp peers'),
-    tail('tsnetctl bgp routes'),
-    tail(`exec ${first.name} ip route show proto 80`),
-    tail(`exec ${first.name} iptables-save -t filter`),
-    ...(web ? [tail(`exec ${client} ping -c 3 ${web.addresses[0]}`)] : []),
-    tail('exec tor birdc -s bird.ctl show route'),
-    line(`add-workload ${second.name}`),
-    line(`cut ${first.name} ${second.name}`),
-    line(`heal ${first.name} ${second.name}`),
-    line('status'),
-  ].join('\n');
+  const commands = [
+    'tsnetctl get endpoints -o wide',
+    'tsnetctl bgp peers',
+    'tsnetctl bgp routes',
+    'tsnetctl node status',
+    `exec ${first.name} ip route show proto 80`,
+    `exec ${first.name} iptables-save -t filter`,
+    ...(client && peer ? [`exec ${client.name} ping -c 3 ${peer.addresses[1]}`] : []),
+    'exec tor birdc -s bird.ctl show route',
+    `add-workload ${first.name}`,
+    `cut ${first.name} ${far}`,
+    `heal ${first.name} ${far}`,
+    'status',
+  ];
+  return ['Try, from another terminal:', ...commands.map((command) => `  npm run lab --${name} ${command}`)].join('\n');
 }
