@@ -172,7 +172,7 @@ describe('an endpoint that leaves', () => {
         `${node.name} to be as it was`,
         async () => (await kernelText(node)) === before[at] || (await kernelText(node)),
       );
-    expect(files()).toEqual(filesBefore);
+    await waitFor('the files to be as they were', () => `${files()}` === `${filesBefore}` || `${files()}`);
     const neighbours = await lab().node('node-1').run(['ip', 'neigh', 'show', 'nud', 'permanent']);
     expect(neighbours).not.toContain(workload.addresses[0]);
   });
