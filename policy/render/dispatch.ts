@@ -20,41 +20,54 @@ export interface Dispatch {
  */
 const LEAF = 6;
 
-/** Chains that lead a packet to its endpoint's chain by the name of the interface. */
-export function dispatchTree(dispatch: Dispatch): Chain[] {
-  const names = [...dispatch.targets.keys()].sort();
-  const chains: Chain[] = [];
-  const common = commonPrefix(names);
-  grow(dispatch, dispatch.root, names, common.length, common, dispatch.first, chains);
-  return chains;
+/** A chain of the tree, and what decides what is in it beside what all its chains share. */
+export interface Made {
+  readonly key: string;
+  readonly chain: Chain;
 }
 
-function grow(
-  dispatch: Dispatch,
-  name: string,
-  names: readonly string[],
-  depth: number,
-  common: string,
-  first: readonly ChainRule[],
-  chains: Chain[],
-): void {
-  const rules = [...first];
+/**
+ * Chains that lead a packet to its endpoint's chain by the name of the interface. Chains of a tree made before, with the same rules first
+ * and otherwise, are taken over where they still hold.
+ */
+export function dispatchTree(dispatch: Dispatch, before: readonly Made[] = []): Made[] {
+  const names = [...dispatch.targets.keys()].sort();
+  const common = commonPrefix(names);
+  const growth = { dispatch, common, before: new Map(before.map((m) => [m.chain.name, m])), made: [] };
+  grow(growth, dispatch.root, names, common.length);
+  return growth.made;
+}
+
+interface Growth {
+  readonly dispatch: Dispatch;
+  readonly common: string;
+  readonly before: ReadonlyMap<string, Made>;
+  readonly made: Made[];
+}
+
+function grow(growth: Growth, name: string, names: readonly string[], depth: number): void {
+  const { dispatch, common, before, made } = growth;
+  const branches: [iface: string, chain: string][] = [];
   for (const [prefix, members] of bins(names, depth)) {
     if (members.length === 1 || names.length <= LEAF) {
-      for (const member of members) rules.push(branch(dispatch, member, dispatch.targets.get(member)!));
+      for (const member of members) branches.push([member, dispatch.targets.get(member)!]);
       continue;
     }
     const child = chainName(`${dispatch.root}-`, prefix.slice(common.length));
-    rules.push(branch(dispatch, `${prefix}+`, child));
-    grow(dispatch, child, members, prefix.length, common, [], chains);
+    branches.push([`${prefix}+`, child]);
+    grow(growth, child, members, prefix.length);
   }
-  chains.push({ name, rules: [...rules, ...dispatch.otherwise] });
+  const key = branches.join(' ');
+  const known = before.get(name);
+  made.push(known?.key === key ? known : { key, chain: branching(dispatch, name, branches) });
 }
 
-const branch = (dispatch: Dispatch, iface: string, chain: string): ChainRule => ({
-  match: [{ m: dispatch.side, iface }],
-  action: { do: 'goto', chain },
-});
+function branching(dispatch: Dispatch, name: string, branches: readonly (readonly [string, string])[]): Chain {
+  const rules = branches.map(
+    ([iface, chain]): ChainRule => ({ match: [{ m: dispatch.side, iface }], action: { do: 'goto', chain } }),
+  );
+  return { name, rules: [...(name === dispatch.root ? dispatch.first : []), ...rules, ...dispatch.otherwise] };
+}
 
 /** Groups names by the character at `depth`, each under the longest prefix that its members share. A name that ends there is its own group. */
 function* bins(names: readonly string[], depth: number): Iterable<[string, string[]]> {

@@ -65,9 +65,9 @@ export function declareHosts(state: RenderState, family: Family, library: Librar
     const dispatch: Dispatch = { root, side, targets, first: [], otherwise };
     const key = [config, any !== undefined, [...targets.keys()].sort().join()];
     const chains = library.memo(`${table} ${root}`, key, () =>
-      config.dispatch === 'map' ? dispatchMap(dispatch) : dispatchTree(dispatch),
+      config.dispatch === 'map' ? dispatchMap(dispatch) : dispatchTree(dispatch).map((made) => made.chain),
     );
-    for (const chain of chains) library.declareIn(table, family, [chain], chain.name, () => chain);
+    library.declareAll(table, family, chains);
   }
   for (const table of ['filter', 'mangle', 'raw'] as const)
     for (const direction of ['ingress', 'egress'] as const) {
@@ -99,6 +99,6 @@ function declareHost(state: RenderState, family: Family, library: Library, place
   );
   library.declareIn(table, family, [chain], name, () => chain);
   for (const group of groups)
-    library.declare(family, group.chain, [config], () => renderGroup(group, direction, config));
+    library.declareIn(table, family, [config], group.chain, () => renderGroup(group, direction, config));
   return name;
 }

@@ -63,7 +63,10 @@ const untracked = ({ marks }: RenderConfig) => [
 /** Sources that an endpoint may use although they are not routed to it; everything else that comes here is dropped. */
 export function rpfSkipChain(workloads: Iterable<ResolvedWorkload>, family: Family): Chain | null {
   const rules: ChainRule[] = [];
-  for (const { endpoint, id } of workloads)
+  const sorted = [...workloads].sort((a, b) =>
+    a.endpoint.spec.interfaceName < b.endpoint.spec.interfaceName ? -1 : 1,
+  );
+  for (const { endpoint, id } of sorted)
     for (const net of endpoint.spec.allowSpoofedSourcePrefixes ?? [])
       if (net.includes(':') === (family === 6))
         rules.push(

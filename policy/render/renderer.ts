@@ -1,20 +1,22 @@
-import { type Family, OperationalError } from '#core';
+import { OperationalError } from '#core';
 import type {
   ActivePolicy,
   ActiveProfile,
   PolicyId,
   ResolvedChanges,
-  ResolvedEndpoint,
   ResolvedHost,
   ResolvedSet,
   ResolvedWorkload,
 } from '../resolved.ts';
-import type { Chain, ChainChange, PolicyChanges, SetChange, SetId, Table } from '../types.ts';
-import { TABLES } from '../types.ts';
+import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
-import { Library } from './library.ts';
+import { type HooksByFamily, Library, plain } from './library.ts';
+import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { clusterSets, diffSets, policySetChanges, type WantedSet } from './sets.ts';
 import { tableLayout } from './tables.ts';
+import { Workloads } from './workloads.ts';
+
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
 /** What the calculation knows now; the layout of the tables follows from it alone. */
 export interface RenderState {
@@ -42,122 +44,150 @@ export interface Renderer {
 }
 
 export function createRenderer(initial: RenderConfig): Renderer {
-  let config = initial;
-  let facts = NO_FACTS;
-  let interfaces: readonly HostInterface[] = [];
-  let closed: ReadonlySet<string> = new Set();
-  const policies = new Map<PolicyId, ActivePolicy>();
-  const profiles = new Map<string, ActiveProfile>();
-  const workloads = new Map<string, ResolvedWorkload>();
-  const hosts = new Map<string, ResolvedHost>();
-  const sets = new Map<SetId, ResolvedSet>();
-  const library = new Library();
-  let clusterMembers: ReadonlyMap<string, WantedSet> = new Map();
-  let programmed = new Map<string, Chain>();
-  let hooksBefore = '';
-  let selectors = 0;
-  /** Whether the tables have been laid out at all. */
-  let isLaidOut = false;
+  return new TableRenderer(initial);
+}
 
-  const state = (): RenderState => ({
-    config,
-    facts,
-    interfaces,
-    policies,
-    profiles,
-    workloads,
-    hosts,
-    closed,
-    selectors,
-  });
+class TableRenderer implements Renderer {
+  #config: RenderConfig;
+  #facts = NO_FACTS;
+  #interfaces: readonly HostInterface[] = [];
+  #closed: ReadonlySet<string> = new Set();
+  readonly #policies = new Map<PolicyId, ActivePolicy>();
+  readonly #profiles = new Map<string, ActiveProfile>();
+  readonly #hosts = new Map<string, ResolvedHost>();
+  readonly #sets = new Map<SetId, ResolvedSet>();
+  readonly #library = new Library();
+  readonly #workloads = new Workloads(this.#library);
+  #clusterMembers: ReadonlyMap<string, WantedSet> = new Map();
+  #hooksBefore = '';
+  #selectors = 0;
+  /** Whether what `tableLayout` declares may be another one. */
+  #isLayoutDue = true;
 
-  function flush(setChanges: readonly SetChange[], endpoints: ReadonlyMap<string, boolean>): PolicyChanges {
-    const wantedSets = clusterSets(config, facts);
-    const sets = [...setChanges, ...diffSets(clusterMembers, wantedSets)];
-    clusterMembers = wantedSets;
-    const wantedHooks = tableLayout(state(), library);
-    const next = new Map<string, Chain>();
-    const chains: ChainChange[] = [];
+  constructor(config: RenderConfig) {
+    this.#config = config;
+  }
+
+  apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges {
+    if (interfaces !== this.#interfaces || changes.endpoints.size > 0) this.#isLayoutDue = true;
+    this.#interfaces = interfaces;
+    for (const [id, policy] of changes.policies) this.#setPolicy(id, policy);
+    for (const [name, profile] of changes.profiles) this.#setProfile(name, profile);
+    const endpoints = new Map<string, boolean>();
+    for (const [key, endpoint] of changes.endpoints) {
+      this.#workloads.set(key, endpoint?.kind === 'workload' ? endpoint : null);
+      put(this.#hosts, key, endpoint?.kind === 'host' ? endpoint : null);
+      endpoints.set(key, endpoint !== null);
+    }
+    return this.#flush(policySetChanges(changes, this.#sets, this.#config.families), endpoints);
+  }
+
+  configure(next: RenderConfig): PolicyChanges {
+    if (next.families.join() !== this.#config.families.join())
+      throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
+    this.#config = next;
+    for (const policy of this.#policies.values()) this.#declarePolicy(policy);
+    for (const profile of this.#profiles.values()) this.#declareProfile(profile);
+    this.#workloads.touchAll();
+    this.#isLayoutDue = true;
+    return this.#flush([], new Map());
+  }
+  setFacts(next: ClusterFacts): PolicyChanges {
+    this.#facts = next;
+    this.#isLayoutDue = true;
+    return this.#flush([], new Map());
+  }
+  close(ids: ReadonlySet<string>): PolicyChanges {
+    this.#closed = ids;
+    this.#isLayoutDue = true;
+    return this.#flush([], new Map());
+  }
+
+  #setPolicy(id: PolicyId, policy: ActivePolicy | null): void {
+    const before = this.#policies.get(id);
+    put(this.#policies, id, policy);
+    if (before?.selector !== policy?.selector) {
+      this.#workloads.touchPolicy(id);
+      this.#selectors++;
+      if (this.#hosts.size > 0) this.#isLayoutDue = true;
+    }
+    if (policy) this.#declarePolicy(policy);
+    else this.#withdraw((direction) => policyChain(id, direction));
+  }
+  #declarePolicy(policy: ActivePolicy): void {
+    const config = this.#config;
     for (const family of config.families)
-      for (const table of TABLES) {
-        const reached = library.reach(family, table, wantedHooks[family]);
-        for (const [name, chain] of reached) {
-          const key = `${family} ${table} ${name}`;
-          next.set(key, chain);
-          if (!sameChain(programmed.get(key), chain)) chains.push({ table, family, name, chain });
-        }
-      }
-    for (const key of programmed.keys())
-      if (!next.has(key)) {
-        const [family, table, name] = key.split(' ');
-        chains.push({ table: table as Table, family: Number(family) as Family, name, chain: null });
-      }
-    programmed = next;
-    const text = JSON.stringify(wantedHooks, plain);
-    const hooks = text === hooksBefore ? undefined : wantedHooks;
-    hooksBefore = text;
-    isLaidOut = true;
+      for (const direction of DIRECTIONS)
+        this.#library.keep(family, policyChain(policy.id, direction), (table) =>
+          renderPolicy(policy, direction, family, table, config),
+        );
+  }
+
+  #setProfile(name: string, profile: ActiveProfile | null): void {
+    const isNews = this.#profiles.has(name) !== (profile !== null);
+    put(this.#profiles, name, profile);
+    if (isNews) {
+      this.#workloads.touchProfile(name);
+      if (this.#hosts.size > 0) this.#isLayoutDue = true;
+    }
+    if (profile) this.#declareProfile(profile);
+    else this.#withdraw((direction) => profileChain(name, direction));
+  }
+  #declareProfile(profile: ActiveProfile): void {
+    const config = this.#config;
+    for (const family of config.families)
+      for (const direction of DIRECTIONS)
+        this.#library.keep(family, profileChain(profile.name, direction), (table) =>
+          renderProfile(profile, direction, family, table, config),
+        );
+  }
+  #withdraw(name: (direction: Direction) => string): void {
+    for (const family of this.#config.families)
+      for (const direction of DIRECTIONS) this.#library.withdraw(family, name(direction));
+  }
+
+  #flush(setChanges: readonly SetChange[], endpoints: ReadonlyMap<string, boolean>): PolicyChanges {
+    const state = this.#state();
+    this.#workloads.declare(state);
+    const hooks = this.#isLayoutDue ? this.#layOut(state) : undefined;
+    const sets = this.#isLayoutDue ? [...setChanges, ...this.#clusterSets()] : setChanges;
+    this.#isLayoutDue = false;
+    const chains = this.#library.settle(this.#config.families, hooks);
     return { sets, chains, ...(hooks && { hooks }), endpoints };
   }
 
-  return {
-    apply(changes, hostInterfaces) {
-      const changed = changes.policies.size + changes.profiles.size + changes.endpoints.size;
-      // Members come and go all the time, with every endpoint of the cluster; no chain depends on them.
-      const isMembersOnly = isLaidOut && hostInterfaces === interfaces && changed === 0;
-      if (isMembersOnly)
-        return { sets: policySetChanges(changes, sets, config.families), chains: [], endpoints: new Map() };
-      interfaces = hostInterfaces;
-      for (const [id, policy] of changes.policies) {
-        if (policy && policies.has(id) && policies.get(id)?.selector !== policy.selector) selectors++;
-        put(policies, id, policy);
-      }
-      for (const [name, profile] of changes.profiles) put(profiles, name, profile);
-      const endpoints = new Map<string, boolean>();
-      for (const [key, endpoint] of changes.endpoints) {
-        putEndpoint(workloads, hosts, key, endpoint);
-        endpoints.set(key, endpoint !== null);
-      }
-      return flush(policySetChanges(changes, sets, config.families), endpoints);
-    },
-    configure(next) {
-      if (next.families.join() !== config.families.join())
-        throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
-      config = next;
-      return flush([], new Map());
-    },
-    setFacts(next) {
-      facts = next;
-      return flush([], new Map());
-    },
-    close(ids) {
-      closed = ids;
-      return flush([], new Map());
-    },
-  };
+  /** The hooks if they are other ones than before. */
+  #layOut(state: RenderState): HooksByFamily | undefined {
+    const hooks = tableLayout(state, this.#workloads.byInterface, this.#library);
+    const text = JSON.stringify(hooks, plain);
+    if (text === this.#hooksBefore) return undefined;
+    this.#hooksBefore = text;
+    return hooks;
+  }
+
+  #clusterSets(): SetChange[] {
+    const wanted = clusterSets(this.#config, this.#facts);
+    const changes = diffSets(this.#clusterMembers, wanted);
+    this.#clusterMembers = wanted;
+    return changes;
+  }
+
+  #state(): RenderState {
+    return {
+      config: this.#config,
+      facts: this.#facts,
+      interfaces: this.#interfaces,
+      policies: this.#policies,
+      profiles: this.#profiles,
+      workloads: this.#workloads.all,
+      hosts: this.#hosts,
+      closed: this.#closed,
+      selectors: this.#selectors,
+    };
+  }
 }
 
 function put<K, V>(map: Map<K, V>, key: K, value: V | null): void {
   if (value === null) map.delete(key);
   else map.set(key, value);
-}
-
-function putEndpoint(
-  workloads: Map<string, ResolvedWorkload>,
-  hosts: Map<string, ResolvedHost>,
-  key: string,
-  endpoint: ResolvedEndpoint | null,
-): void {
-  workloads.delete(key);
-  hosts.delete(key);
-  if (endpoint?.kind === 'workload') workloads.set(key, endpoint);
-  if (endpoint?.kind === 'host') hosts.set(key, endpoint);
-}
-
-const plain = (_: string, value: unknown): unknown => (value instanceof Map ? [...value] : value);
-
-function sameChain(a: Chain | undefined, b: Chain): boolean {
-  if (a === b) return true;
-  if (a === undefined || a.rules.length !== b.rules.length || a.owner !== b.owner) return false;
-  return JSON.stringify(a.rules, plain) === JSON.stringify(b.rules, plain);
 }

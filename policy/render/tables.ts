@@ -1,8 +1,8 @@
 import type { Family } from '#core';
 import type { ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
-import { type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
-import { CLOSED_CHAIN, connectionLimitChain, renderWorkload, workloadChain } from './endpoint-chains.ts';
+import { type Dispatch, dispatchMap, dispatchTree, type Made } from './dispatch.ts';
+import { CLOSED_CHAIN, connectionLimitChain, workloadChain } from './endpoint-chains.ts';
 import {
   CLOSED_FROM,
   CLOSED_TO,
@@ -22,35 +22,26 @@ import {
   workloadToHostChain,
 } from './filter-table.ts';
 import { declareHosts, findHosts, type Hosts } from './host-layout.ts';
-import type { Library } from './library.ts';
+import type { HooksByFamily, Library } from './library.ts';
 import { mangleChains, mangleHooks } from './mangle-table.ts';
 import { chainName } from './names.ts';
 import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
 import { DROP, RETURN, rule } from './phrases.ts';
-import {
-  type Direction,
-  denyAction,
-  policyChain,
-  profileChain,
-  renderGroup,
-  renderPolicy,
-  renderProfile,
-} from './policy-chains.ts';
+import type { Direction } from './policy-chains.ts';
 import { rawHooks, rawOutput, rawPrerouting, rpfSkipChain } from './raw-table.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
-export type HooksByFamily = Record<Family, readonly Hook[]>;
 
-/** Declares every chain that may be wanted, and says where the kernel's chains lead to ours. */
-export function tableLayout(state: RenderState, library: Library): HooksByFamily {
+/**
+ * Declares what depends on which endpoints there are, on facts and on configuration: the fixed chains, the dispatch to endpoints, and host
+ * endpoints. Says where the kernel's chains lead to ours. Policies and workloads' own chains declare themselves as they change (workloads.ts).
+ */
+export function tableLayout(state: RenderState, endpoints: Endpoints, library: Library): HooksByFamily {
   library.begin();
   const hooks: Record<Family, readonly Hook[]> = { 4: [], 6: [] };
-  const endpoints = byInterface(state);
   const hosts = findHosts(state);
   for (const family of state.config.families) {
-    declarePolicies(state, family, library);
-    declareWorkloads(state, family, library, endpoints);
     declareHosts(state, family, library, hosts);
     hooks[family] = [
       ...declareFilter(state, family, library, endpoints, hosts),
@@ -63,52 +54,7 @@ export function tableLayout(state: RenderState, library: Library): HooksByFamily
   return hooks;
 }
 
-/** Workloads by interface; of two that claim one, the smaller id has it. */
-function byInterface(state: RenderState): Map<string, ResolvedWorkload> {
-  const found = new Map<string, ResolvedWorkload>();
-  for (const workload of state.workloads.values()) {
-    const iface = workload.endpoint.spec.interfaceName;
-    const other = found.get(iface);
-    if (iface !== '*' && (!other || workload.id < other.id)) found.set(iface, workload);
-  }
-  return found;
-}
-
-function declarePolicies(state: RenderState, family: Family, library: Library): void {
-  const { config } = state;
-  for (const direction of DIRECTIONS) {
-    for (const policy of state.policies.values())
-      library.declare(family, policyChain(policy.id, direction), [policy, config], (table) =>
-        renderPolicy(policy, direction, family, table, config),
-      );
-    for (const profile of state.profiles.values())
-      library.declare(family, profileChain(profile.name, direction), [profile, config], (table) =>
-        renderProfile(profile, direction, family, table, config),
-      );
-  }
-}
-
 type Endpoints = ReadonlyMap<string, ResolvedWorkload>;
-
-function declareWorkloads(state: RenderState, family: Family, library: Library, endpoints: Endpoints): void {
-  const { config, profiles } = state;
-  const policy = {
-    selectorOf: (id: string) => state.policies.get(id)?.selector ?? '',
-    profileExists: (name: string) => profiles.has(name),
-  };
-  const deny = denyAction(config, 'filter');
-  for (const workload of endpoints.values())
-    for (const direction of DIRECTIONS) {
-      const existing = workload.profiles.filter(policy.profileExists).join('\0');
-      const deps = [workload, config, state.selectors, existing];
-      const { chain, groups } = library.memo(`${direction} ${workload.id}`, deps, () =>
-        renderWorkload(workload, direction, config, policy, deny),
-      );
-      library.declareIn('filter', family, [chain], chain.name, () => chain);
-      for (const group of groups)
-        library.declare(family, group.chain, [config], () => renderGroup(group, direction, config));
-    }
-}
 
 function filterNeeds(state: RenderState, family: Family, endpoints: Endpoints, hosts: Hosts): FilterNeeds {
   const limits = [...endpoints.values()].map((w) => w.endpoint.spec.qosControls);
@@ -179,11 +125,23 @@ const targets = (workloads: readonly ResolvedWorkload[], chain: (iface: string) 
   new Map(workloads.map((w) => [w.endpoint.spec.interfaceName, chain(w.endpoint.spec.interfaceName)]));
 
 function declareDispatch(state: RenderState, family: Family, library: Library, dispatch: Dispatch): void {
-  const key = [state.config, [...dispatch.targets.keys()].sort().join()];
-  const chains = library.memo(`dispatch ${dispatch.root}`, key, () =>
-    state.config.dispatch === 'map' ? dispatchMap(dispatch) : dispatchTree(dispatch),
+  const { config } = state;
+  const names = [...dispatch.targets.keys()].sort().join();
+  const tree = library.memo<DispatchTree>(`dispatch ${dispatch.root}`, [config, names], (before) =>
+    config.dispatch === 'map'
+      ? { config, chains: dispatchMap(dispatch).map((chain) => ({ key: '', chain })) }
+      : { config, chains: dispatchTree(dispatch, before?.config === config ? before.chains : []) },
   );
-  for (const chain of chains) library.declareIn('filter', family, [chain], chain.name, () => chain);
+  library.declareAll(
+    'filter',
+    family,
+    tree.chains.map((made) => made.chain),
+  );
+}
+
+interface DispatchTree {
+  readonly config: RenderState['config'];
+  readonly chains: readonly Made[];
 }
 
 /** Packets per second, counted before anything else: they concern packets, not flows. */
