@@ -16,6 +16,7 @@ import { Applier } from './apply.ts';
 import { Bgp } from './bgp.ts';
 import { Closures } from './closures.ts';
 import { Cluster } from './cluster.ts';
+import { CniFile, NODE_NAME_FILE } from './cni-file.ts';
 import { applySteps, Dataplane } from './dataplane.ts';
 import { EndpointLog } from './endpoint-log.ts';
 import { EndpointStatusFiles } from './endpoint-status.ts';
@@ -123,7 +124,10 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     onDirty: () => dataplane.retry(),
   });
   stops.push(() => watch.stop());
-  const registration = joinCluster({ config, store, resources, netlink, clock, log, health });
+  const registration = joinCluster({
+    ...{ config, store, resources, netlink, clock, log, health },
+    nodeNameFile: new CniFile(NODE_NAME_FILE, log),
+  });
   stops.push(() => registration.stop());
   const onLinks = () => {
     settings.onLinks(interfaces.links);

@@ -2,10 +2,10 @@ import { type Cancel, type Clock, type Log, type Milliseconds, OperationalError 
 import type { PolicyChanges } from '#policy';
 import type { Applier, ApplyStep, StepOutcome } from './apply.ts';
 import type { Bgp } from './bgp.ts';
+import type { CniFile } from './cni-file.ts';
 import type { Intervals, NodeWide } from './felix.ts';
 import { nodeSettings, type Sysctl, workloadSettings } from './kernel/sysctl.ts';
 import type { Route } from './kernel/types.ts';
-import type { MtuFile } from './mtu-file.ts';
 import type { Desired } from './pipeline.ts';
 import type { ChainOutcome, ChainReconciler } from './reconcile/chains.ts';
 import type { OverlayReconciler } from './reconcile/overlay.ts';
@@ -21,7 +21,7 @@ export interface DataplaneParts {
   readonly routes: RouteReconciler | undefined;
   /** undefined under --policy-only. */
   readonly overlay: OverlayReconciler | undefined;
-  readonly mtuFile: MtuFile;
+  readonly mtuFile: CniFile;
   readonly settings: SettingsReconciler;
   readonly sysctl: Sysctl;
   readonly bgp: Bgp | undefined;

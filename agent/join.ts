@@ -1,6 +1,8 @@
 import { lookup } from 'node:dns/promises';
 import { type Addr, Backoff, type Clock, type Family, hasCode, type Log, messageOf, parseAddr, sleep } from '#core';
 import { initialiseCluster, type Resources, type Store } from '#datastore';
+import type { CniFile } from './cni-file.ts';
+import { makeDefaultPools } from './default-pools.ts';
 import type { Health } from './health.ts';
 import type { Netlink } from './kernel/types.ts';
 import type { MachineAddresses } from './node-address.ts';
@@ -21,6 +23,8 @@ export interface JoinContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly health: Health;
+  /** Told the name once the Node is there. */
+  readonly nodeNameFile: CniFile;
 }
 
 /**
@@ -60,9 +64,11 @@ async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () =
   }
 }
 
-async function attempt({ config, store, resources, netlink, clock, log }: JoinContext): Promise<void> {
+async function attempt({ config, store, resources, netlink, clock, log, nodeNameFile }: JoinContext): Promise<void> {
   await initialiseCluster(store, clock, { clusterTypes: ['tsnet', 'bgp'] });
+  await makeDefaultPools(resources, config, log);
   await registerNode(nodeClient(resources), config, await machineAddresses(netlink), clock, log);
+  nodeNameFile.set(config.nodeName);
 }
 
 const nodeClient = (resources: Resources): NodeClient => ({

@@ -86,6 +86,8 @@ export class Pipeline implements SyncSink {
   #revision: bigint | null = null;
   /** `no`: not yet in-sync; `preparing`: in-sync, reading the kernel back; `yes`: turns lead to writes. */
   #live: 'no' | 'preparing' | 'yes' = 'no';
+  /** The cluster says that its datastore is not to be acted on. */
+  #held = false;
   #problems: readonly FelixProblem[] = [];
   #machine = '';
   #overlayProblems: readonly string[] = [];
@@ -159,12 +161,12 @@ export class Pipeline implements SyncSink {
   }
 
   #turn(since: Milliseconds | undefined): void {
-    if (this.#live === 'no' && this.#status === 'in-sync' && this.#o.cluster.datastoreReady) this.#goLive();
-    if (this.#live !== 'yes') return;
-    if (!this.#o.cluster.datastoreReady) {
-      this.#o.health.notReady('datastore', 'ClusterInformation default says datastoreReady: false');
-      return;
-    }
+    const isReady = this.#o.cluster.datastoreReady;
+    if (!isReady) this.#o.health.notReady('datastore', 'ClusterInformation default says datastoreReady: false');
+    else if (this.#held) this.#o.health.ready('datastore');
+    this.#held = !isReady;
+    if (this.#live === 'no' && this.#status === 'in-sync' && isReady) this.#goLive();
+    if (this.#live !== 'yes' || !isReady) return;
     const dirty = new Set(this.#dirty);
     this.#dirty.clear();
     if (dirty.has('config')) this.#configure();

@@ -1,10 +1,10 @@
 import type { Clock, Log, Metrics } from '#core';
+import { CniFile, MTU_FILE } from './cni-file.ts';
 import { createIpset } from './kernel/ipset.ts';
 import { createIptables } from './kernel/iptables.ts';
 import type { Runner } from './kernel/runner.ts';
 import { sysctl } from './kernel/sysctl.ts';
 import type { Netlink } from './kernel/types.ts';
-import { MTU_FILE, MtuFile } from './mtu-file.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
 import { OverlayReconciler } from './reconcile/overlay.ts';
 import { createRouteReconciler, type RouteReconciler } from './reconcile/routes.ts';
@@ -22,7 +22,7 @@ export interface Reconcilers {
   /** undefined under --policy-only: routing is another plugin's. */
   readonly routes: RouteReconciler | undefined;
   readonly overlay: OverlayReconciler | undefined;
-  readonly mtuFile: MtuFile;
+  readonly mtuFile: CniFile;
   readonly settings: SettingsReconciler;
   close(): void;
 }
@@ -60,7 +60,7 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
     settings,
     overlay,
     routes,
-    mtuFile: new MtuFile(MTU_FILE, log),
+    mtuFile: new CniFile(MTU_FILE, log),
     close: () => {
       routes?.close();
       settings.close();

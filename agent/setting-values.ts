@@ -1,4 +1,4 @@
-import { parseAddr, parseCidr } from '#core';
+import { type Family, familyOf, parseAddr, parseCidr, parsePrefix } from '#core';
 
 /** Why a value is not accepted; the caller adds where it was given. */
 export class Refused extends Error {}
@@ -70,3 +70,21 @@ export const prefixes = (t: string): string[] => {
     throw new Refused('must be interface name prefixes of 1 to 14 characters, separated by commas');
   return all;
 };
+
+/** A network of the family; `none` is the same as not given. */
+export const poolCidr =
+  (family: Family) =>
+  (t: string): string => {
+    if (t === 'none') return '';
+    const parsed = parsePrefix(t);
+    if (!parsed.ok || !t.includes('/') || familyOf(parsed.value) !== family)
+      throw new Refused(`must be an IPv${family} network such as ${family === 4 ? '10.65.0.0/16' : 'fd00:65::/48'}`);
+    return parsed.value;
+  };
+export const whole =
+  (least: number, most: number) =>
+  (t: string): number => {
+    if (!/^[0-9]{1,9}$/.test(t) || Number(t) < least || Number(t) > most)
+      throw new Refused(`must be a whole number, ${least} to ${most}`);
+    return Number(t);
+  };

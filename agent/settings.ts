@@ -8,10 +8,12 @@ import {
   nodeAddress,
   nodeName,
   oneOf,
+  poolCidr,
   prefixes,
   routerId,
   text,
   truth,
+  whole,
 } from './setting-values.ts';
 
 /**
@@ -132,6 +134,60 @@ export const SETTINGS = {
     help: 'the same for IPv6',
     read: detection,
     fallback: always('first-found'),
+  }),
+  noDefaultPools: setting({
+    env: 'NO_DEFAULT_POOLS',
+    help: 'make no pool at first start, whatever the next settings say',
+    read: truth,
+    fallback: always(false),
+  }),
+  ipv4PoolCidr: setting({
+    env: 'CALICO_IPV4POOL_CIDR',
+    help: 'make the pool default-ipv4-ippool with this CIDR in a cluster that has no IPv4 pool',
+    read: poolCidr(4),
+    fallback: always(''),
+  }),
+  ipv4PoolBlockSize: setting({
+    env: 'CALICO_IPV4POOL_BLOCK_SIZE',
+    help: 'prefix length of its blocks, 20 to 32; default 26',
+    read: whole(20, 32),
+    fallback: always<number>(26),
+  }),
+  ipv4PoolVxlan: setting({
+    env: 'CALICO_IPV4POOL_VXLAN',
+    help: 'its vxlanMode: Never (default), Always or CrossSubnet',
+    read: oneOf('Never', 'Always', 'CrossSubnet'),
+    fallback: always<'Never' | 'Always' | 'CrossSubnet'>('Never'),
+  }),
+  ipv4PoolNatOutgoing: setting({
+    env: 'CALICO_IPV4POOL_NAT_OUTGOING',
+    help: 'its natOutgoing; default true',
+    read: truth,
+    fallback: always<boolean>(true),
+  }),
+  ipv6PoolCidr: setting({
+    env: 'CALICO_IPV6POOL_CIDR',
+    help: 'make the pool default-ipv6-ippool with this CIDR in a cluster that has no IPv6 pool',
+    read: poolCidr(6),
+    fallback: always(''),
+  }),
+  ipv6PoolBlockSize: setting({
+    env: 'CALICO_IPV6POOL_BLOCK_SIZE',
+    help: 'prefix length of its blocks, 116 to 128; default 122',
+    read: whole(116, 128),
+    fallback: always<number>(122),
+  }),
+  ipv6PoolVxlan: setting({
+    env: 'CALICO_IPV6POOL_VXLAN',
+    help: 'its vxlanMode: Never (default), Always or CrossSubnet',
+    read: oneOf('Never', 'Always', 'CrossSubnet'),
+    fallback: always<'Never' | 'Always' | 'CrossSubnet'>('Never'),
+  }),
+  ipv6PoolNatOutgoing: setting({
+    env: 'CALICO_IPV6POOL_NAT_OUTGOING',
+    help: 'its natOutgoing; default false',
+    read: truth,
+    fallback: always(false),
   }),
   routerId: setting<string | undefined>({
     flag: 'router-id',

@@ -4,9 +4,11 @@ import { type Log, messageOf } from '#core';
 
 /** Where CNI plugins look for the MTU of a new workload (calico-datastore.md 1.8). */
 export const MTU_FILE = '/var/lib/calico/mtu';
+/** Where CNI plugins look for this node's name; Calico's does nothing without it. */
+export const NODE_NAME_FILE = '/var/lib/calico/nodename';
 
-/** Tells CNI plugins the MTU that workloads are to have: decimal digits, replaced whole, and only when it differs. */
-export class MtuFile {
+/** A fact that CNI plugins read from a file: one line without its end, replaced whole, and only when it differs. */
+export class CniFile {
   readonly #path: string;
   readonly #log: Log;
   #failed = false;
@@ -15,23 +17,24 @@ export class MtuFile {
     this.#path = path;
     this.#log = log;
   }
-  set(mtu: number): void {
+  set(fact: string | number): void {
+    const text = String(fact);
     try {
-      if (this.#read() === String(mtu)) return;
+      if (this.#read() === text) return;
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 });
       const next = `${this.#path}.${process.pid}`;
-      writeFileSync(next, String(mtu), { mode: 0o644 });
+      writeFileSync(next, text, { mode: 0o644 });
       renameSync(next, this.#path);
-      this.#log.info({ mtu, file: this.#path }, 'MTU for workloads');
+      this.#log.info({ file: this.#path, text }, 'told to CNI plugins');
       this.#failed = false;
     } catch (error) {
-      if (!this.#failed) this.#log.warn({ error: messageOf(error) }, 'the MTU for workloads could not be written');
+      if (!this.#failed) this.#log.warn({ file: this.#path, error: messageOf(error) }, 'CNI plugins cannot be told');
       this.#failed = true;
     }
   }
   #read(): string | null {
     try {
-      return readFileSync(this.#path, 'utf8').trim();
+      return readFileSync(this.#path, 'utf8');
     } catch {
       // Missing, or unreadable: then writing says what is wrong.
       return null;
