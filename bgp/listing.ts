@@ -145,7 +145,7 @@ function describe(
     largeCommunities: value.largeCommunities.map(communityText),
     originatorId: value.originatorId === null ? null : idToAddr(value.originatorId),
     clusterList: value.clusterList.map(idToAddr),
-    stale: peer !== undefined && paths.run[row] !== peer.retention.runs[rib.family],
+    stale: peer?.retention.isStale(rib.family, paths.run[row]) ?? false,
     pathId: peer?.negotiated?.addPathReceive[rib.family] ? paths.pathIdOf(row) : null,
     inKernel: null,
     reason,

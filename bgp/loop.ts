@@ -63,8 +63,9 @@ export class Loop {
     while (this.#tasks.length > 0 && !this.isSpent) {
       const task = this.#tasks.shift() as Task;
       if (task()) this.#tasks.push(task);
+      // What it did is to be told, too.
+      more = true;
     }
-    more ||= this.#tasks.length > 0;
-    if (more) this.wake();
+    if (more || this.#tasks.length > 0) this.wake();
   }
 }

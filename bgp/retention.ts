@@ -43,6 +43,10 @@ export class Retention {
     this.#onSynced = onSynced;
   }
 
+  /** Whether a path of that run waits to be told again. */
+  isStale(family: Family, run: number): boolean {
+    return this.#away.has(family) || (this.stale.has(family) && run !== this.runs[family]);
+  }
   /** The session is lost, and its routes stay for a while; those of a run before go (RFC 4724 §4.2, a second restart). */
   retain(family: Family, { gracefulRestart, longLived }: Negotiated): void {
     this.#sweep(family);
@@ -57,6 +61,7 @@ export class Retention {
   forget(family: Family, done?: () => void): void {
     this.#cancel(family);
     this.stale.delete(family);
+    this.#away.delete(family);
     this.synced.delete(family);
     this.#begin(family);
     this.#sweep(family, done);
