@@ -1,6 +1,6 @@
-import { type Family, hostPrefix } from '#core';
+import { hostPrefix } from '#core';
 import type { WorkloadEndpoint } from '#datastore';
-import { assignAddresses, releaseAddresses, type Wishes } from './addresses.ts';
+import { assignAddresses, releaseAddresses } from './addresses.ts';
 import { type AttachmentCall, contentOf, demandReady, passGates } from './call.ts';
 import {
   deleteEndpoint,
@@ -8,7 +8,6 @@ import {
   joinNetwork,
   readEndpoint,
   siblingEndpoint,
-  type Traits,
   writeEndpoint,
 } from './endpoint.ts';
 import { CNI_CODE, CniError } from './error.ts';
@@ -16,10 +15,11 @@ import { configureContainer, configureHost, createPair, deleteLink, hasLink, typ
 import { addressesOf, type Result } from './result.ts';
 import { runSteps, type Step } from './steps.ts';
 import { waitForAgent } from './wait.ts';
+import { type Demand, plainDemand, podDemand } from './wishes.ts';
 
 /** Gives the container its address, interface and endpoint, or nothing at all (calico-datastore.md 5.3). */
 export async function add(call: AttachmentCall): Promise<Result> {
-  const { conf, identity } = call;
+  const { identity } = call;
   await demandReady(call);
   await passGates(call);
   const mtu = mtuOf(call);
@@ -27,8 +27,7 @@ export async function add(call: AttachmentCall): Promise<Result> {
     const joined = await siblingEndpoint(call);
     if (joined && hasLink(joined.spec.interfaceName)) return join(call, joined);
   }
-  const made = await connect(call, mtu, { labels: {}, profiles: [conf.name] }, wishesOf(call));
-  return made;
+  return connect(call, mtu, await demandOf(call));
 }
 
 /** MTU of the workload: the configuration's, the one that the agent worked out, or 0 for the kernel's default. */
@@ -43,11 +42,11 @@ function mtuOf({ conf }: AttachmentCall): number {
   return /^\d{2,5}$/.test(text) ? Number(text) : 0;
 }
 
-function wishesOf({ conf }: AttachmentCall): Wishes {
-  const families: Family[] = [];
-  if (conf.ipam?.assign_ipv4 ?? true) families.push(4);
-  if (conf.ipam?.assign_ipv6) families.push(6);
-  return { ips: [], pools: { 4: conf.ipam?.ipv4_pools ?? [], 6: conf.ipam?.ipv6_pools ?? [] }, families };
+/** With policy type `k8s` a pod's labels, ports and profiles are Kubernetes'. */
+async function demandOf({ conf, identity }: AttachmentCall): Promise<Demand> {
+  if (conf.policy?.type !== 'k8s' || !identity.pod) return plainDemand(conf);
+  const { readPod } = await import('./kubernetes.ts');
+  return podDemand(conf, identity.namespace, await readPod(conf, identity.namespace, identity.pod));
 }
 
 /** The container joins one more network: it has an interface already, and only its profiles change. */
@@ -58,10 +57,16 @@ async function join(call: AttachmentCall, endpoint: WorkloadEndpoint): Promise<R
   return withInterfaces(call, { interfaces: [], ips, routes: [], dns: {} }, endpoint.spec.mac);
 }
 
-async function connect(call: AttachmentCall, mtu: number, traits: Traits, wishes: Wishes): Promise<Result> {
+function macOf(wanted: string | undefined): string {
+  if (!wanted) return randomMac();
+  if (/^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(wanted)) return wanted.toLowerCase();
+  throw new CniError(CNI_CODE.configuration, `the requested MAC address ${JSON.stringify(wanted)} is none`);
+}
+
+async function connect(call: AttachmentCall, mtu: number, demand: Demand): Promise<Result> {
   const { conf, clock, identity, attachment, journal } = call;
   const before = await readEndpoint(call);
-  const mac = conf.runtimeConfig?.mac ?? randomMac();
+  const mac = macOf(conf.runtimeConfig?.mac ?? demand.mac);
   let assigned: Result | null = null;
   let endpoint: WorkloadEndpoint | null = null;
   const pair = (): Pair => ({
@@ -77,7 +82,7 @@ async function connect(call: AttachmentCall, mtu: number, traits: Traits, wishes
     {
       name: 'addresses',
       run: async () => {
-        assigned = await assignAddresses(call, wishes);
+        assigned = await assignAddresses(call, demand.wishes);
       },
       undo: () => releaseAddresses(call),
     },
@@ -91,7 +96,7 @@ async function connect(call: AttachmentCall, mtu: number, traits: Traits, wishes
     {
       name: 'endpoint',
       run: async () => {
-        endpoint = await writeEndpoint(call, assigned as Result, mac, traits, before);
+        endpoint = await writeEndpoint(call, assigned as Result, mac, demand.traits, before);
       },
       undo: () => deleteEndpoint(call),
     },

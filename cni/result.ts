@@ -1,4 +1,5 @@
-import { type Addr, familyOf, type Prefix, prefixAddr } from '#core';
+import { z } from 'zod';
+import { type Addr, familyOf, type Prefix, parseCidr, prefixAddr } from '#core';
 import { CNI_CODE, CniError } from './error.ts';
 import { atLeast, type CniVersion } from './version.ts';
 
@@ -54,27 +55,48 @@ function encodeOldest(result: Result, version: CniVersion): object {
   return { cniVersion: version, ...of(4), ...of(6), dns: result.dns };
 }
 
+/** An address with a length, made canonical: it goes into commands. */
+const cidr = z.string().transform((text, context) => {
+  const parsed = parseCidr(text);
+  if (parsed.ok) return `${parsed.value.addr}/${parsed.value.length}`;
+  context.addIssue({ code: 'custom', message: `${JSON.stringify(text)}: ${parsed.error}` });
+  return z.NEVER;
+});
+const gateway = z
+  .string()
+  .optional()
+  .transform((text) => text as Addr | undefined);
+const listOf = <T extends z.ZodType>(item: T) =>
+  z
+    .array(item)
+    .nullish()
+    .transform((value) => value ?? []);
+const routes = listOf(z.looseObject({ dst: z.string(), gw: z.string().optional() }));
+const oldest = z.looseObject({ ip: cidr, gateway, routes }).optional();
+const schema = z.looseObject({
+  interfaces: listOf(z.looseObject({ name: z.string() })),
+  ips: listOf(z.looseObject({ address: cidr, gateway, interface: z.number().int().optional() })),
+  routes,
+  dns: z.looseObject({}).nullish(),
+  ip4: oldest,
+  ip6: oldest,
+});
+
 /** Reads a result that another plugin printed, or `prevResult`. @throws CniError decode */
 export function decodeResult(raw: unknown): Result {
-  const bad = (why: string) => new CniError(CNI_CODE.decode, `a plugin's result cannot be read: ${why}`);
-  if (typeof raw !== 'object' || raw === null) throw bad('it is no JSON object');
-  const { interfaces, ips, routes, dns, ip4, ip6 } = raw as Record<string, unknown>;
-  const oldest = [ip4, ip6].filter((one) => one !== undefined) as { ip: string; gateway?: string; routes?: unknown }[];
-  const list = (value: unknown, name: string): Record<string, unknown>[] => {
-    if (value === undefined || value === null) return [];
-    if (!Array.isArray(value)) throw bad(`${name} is no list`);
-    return value as Record<string, unknown>[];
-  };
-  const addresses = oldest.length > 0 ? oldest.map(({ ip, gateway }) => ({ address: ip, gateway })) : list(ips, 'ips');
-  for (const { address } of addresses) if (typeof address !== 'string') throw bad('an address is missing');
+  const parsed = schema.safeParse(raw);
+  if (!parsed.success)
+    throw new CniError(
+      CNI_CODE.decode,
+      `a plugin's result cannot be read: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`,
+    );
+  const { interfaces, ips, ip4, ip6, dns } = parsed.data;
+  const old = [ip4, ip6].filter((one) => one !== undefined);
   return {
-    interfaces: list(interfaces, 'interfaces') as unknown as ResultInterface[],
-    ips: addresses as unknown as ResultAddress[],
-    routes: [
-      ...list(routes, 'routes'),
-      ...oldest.flatMap((one) => list(one.routes, 'routes')),
-    ] as unknown as ResultRoute[],
-    dns: typeof dns === 'object' && dns !== null ? dns : {},
+    interfaces,
+    ips: old.length > 0 ? old.map(({ ip, gateway: via }) => ({ address: ip, gateway: via })) : ips,
+    routes: [...parsed.data.routes, ...old.flatMap((one) => one.routes)],
+    dns: dns ?? {},
   };
 }
 

@@ -1,12 +1,15 @@
-import { messageOf, VERSION } from '#core';
+import { assertNever, messageOf, VERSION } from '#core';
 import { add } from './add.ts';
 import { type AttachmentCall, forAttachment, type World, withCall } from './call.ts';
+import { check } from './check.ts';
 import { type Conf, parseConf } from './conf.ts';
 import { del } from './del.ts';
 import { asCniError, CNI_CODE, CniError } from './error.ts';
+import { collectGarbage } from './gc.ts';
 import { createJournal, type Journal } from './journal.ts';
 import { attachmentOf, commandOf } from './request.ts';
 import { encodeResult } from './result.ts';
+import { status } from './status.ts';
 import { CNI_VERSIONS, cniVersion } from './version.ts';
 
 /** The process: what main gives, and what tests give instead. */
@@ -86,7 +89,16 @@ async function serve(command: Exclude<ReturnType<typeof commandOf>, 'VERSION'>, 
     case 'DEL':
       await attached('DEL', del);
       return null;
+    case 'CHECK':
+      await attached('CHECK', check);
+      return null;
+    case 'GC':
+      await withCall(base, collectGarbage);
+      return null;
+    case 'STATUS':
+      await withCall(base, status);
+      return null;
     default:
-      throw new CniError(CNI_CODE.unsupportedField, `${command} is not supported`);
+      return assertNever(command);
   }
 }

@@ -1,5 +1,10 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NODE, Rig } from './rig.ts';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { until } from '../namespace.ts';
+import { type Container, NODE, Rig } from './rig.ts';
 
 /** tsnet-cni as a runtime runs it: one file, a real etcd, and containers that are network namespaces. */
 
@@ -109,4 +114,131 @@ test('twenty containers at once each get addresses of their own', async () => {
   expect(await rig.held()).toEqual(NOTHING);
   expect(rig.links()).toEqual([]);
   expect((await rig.ipam.check()).findings).toEqual([]);
+});
+
+test('CHECK names every difference from what ADD left', async () => {
+  const container = rig.container('check1');
+  const prevResult = await rig.add(container);
+  const conf = rig.conf({ prevResult });
+  expect(await rig.run('CHECK', container, conf)).toMatchObject({ status: 0, stdout: '' });
+  const [address] = prevResult.ips;
+  container.sh(`ip addr del ${address.address} dev eth0; ip route flush default`);
+  const answer = JSON.parse((await rig.run('CHECK', container, conf)).stdout) as { code: number; msg: string };
+  expect(answer.code).toBe(104);
+  expect(answer.msg).toContain(`eth0 lacks ${address.address.split('/')[0]}`);
+  expect(answer.msg).toContain('no default route of IPv4');
+  await rig.del(container);
+  expect(JSON.parse((await rig.run('CHECK', container, conf)).stdout).msg).toMatch(/interface eth0|no endpoint/);
+});
+
+test('GC takes back what the runtime no longer knows, of this network and node only', async () => {
+  const [kept, lost, other] = [rig.container('kept'), rig.container('lost'), rig.container('other')];
+  const net2 = rig.conf({ name: 'net2' });
+  await Promise.all([rig.add(kept), rig.add(lost), rig.add(other, net2)]);
+  lost.end();
+  const valid = { 'cni.dev/valid-attachments': [{ containerID: 'kept', ifname: 'eth0' }] };
+  expect(await rig.run('GC', null, rig.conf({ cniVersion: '1.1.0', ...valid }))).toMatchObject({
+    status: 0,
+    stdout: '',
+  });
+  expect(await rig.held()).toEqual({
+    endpoints: ['node--1-cni-kept-eth0', 'node--1-cni-other-eth0'],
+    handles: 2,
+    addresses: 4,
+  });
+  expect(rig.links().sort()).toEqual(['calikept', 'caliother']);
+  await rig.del(kept);
+  await rig.del(other, net2);
+  expect(await rig.held()).toEqual(NOTHING);
+});
+
+test('STATUS is well only with a datastore that is ready and an agent that answers', async () => {
+  const ask = async () => {
+    const { status, stdout } = await rig.run('STATUS', null, rig.conf({ cniVersion: '1.1.0' }));
+    return status === 0 ? null : (JSON.parse(stdout) as { code: number; msg: string });
+  };
+  expect(await ask()).toMatchObject({ code: 50, msg: expect.stringContaining('agent does not run') });
+  const server = createServer().listen(rig.agentSocket());
+  await once(server, 'listening');
+  expect(await ask()).toBeNull();
+  const information = await rig.resources.get('ClusterInformation', 'default');
+  await rig.resources.update({ ...information, spec: { ...information.spec, datastoreReady: false } });
+  expect(await ask()).toMatchObject({ code: 50, msg: expect.stringContaining('datastoreReady') });
+  const container = rig.container('early');
+  expect(JSON.parse((await rig.run('ADD', container, rig.conf())).stdout).code).toBe(11);
+  const now = await rig.resources.get('ClusterInformation', 'default');
+  await rig.resources.update({ ...now, spec: { ...now.spec, datastoreReady: true } });
+  server.close();
+});
+
+describe('a failure leaves nothing behind', () => {
+  const refused = async (container: Container, over: object, env: Record<string, string> = {}) => {
+    const { status, stdout } = await rig.run('ADD', container, rig.conf(over), env);
+    expect(status).toBe(1);
+    expect(await rig.held()).toEqual(NOTHING);
+    expect(rig.links()).toEqual([]);
+    return JSON.parse(stdout) as { code: number; msg: string; cniVersion: string };
+  };
+
+  test('when the interface cannot be made', async () => {
+    const container = rig.container('taken');
+    container.sh('ip link add eth0 type veth peer name other');
+    expect(await refused(container, {})).toMatchObject({ code: 102, cniVersion: '1.0.0' });
+  });
+
+  test('when one family has no address left', async () => {
+    const answer = await refused(rig.container('half'), {
+      ipam: { type: 'calico-ipam', assign_ipv6: 'true', ipv6_pools: ['none'] },
+    });
+    expect(answer.msg).toContain('none');
+  });
+
+  test('when the namespace is gone', async () => {
+    const container = rig.container('gone');
+    container.end();
+    expect(await refused(container, {})).toMatchObject({ code: 3 });
+  });
+
+  test('when the endpoint cannot be written', async () => {
+    // Upper case: the kernel takes it, the datastore does not.
+    expect(await refused({ ...rig.container('upper'), id: 'UPPER' }, {})).toMatchObject({ code: 7 });
+  });
+
+  test('when etcd is away, which is said as "try again"', async () => {
+    expect(await refused(rig.container('away'), { etcd_endpoints: 'http://127.0.0.1:9' })).toMatchObject({ code: 11 });
+  });
+});
+
+test('requested addresses and pools are honoured', async () => {
+  const [fixed, pooled, again] = [rig.container('fixed'), rig.container('pooled'), rig.container('again')];
+  const first = await rig.add(fixed, rig.conf(), { CNI_ARGS: 'IP=10.65.7.7' });
+  expect(first.ips.map(({ address }) => address)).toEqual(['10.65.7.7/32']);
+  const second = await rig.add(pooled, rig.conf({ ipam: { type: 'tsnet-ipam', ipv4_pools: ['10.66.0.0/24'] } }));
+  expect(second.ips.map(({ address }) => address)).toEqual([expect.stringMatching(/^10\.66\.0\.\d+\/32$/)]);
+  const taken = await rig.run('ADD', again, rig.conf({ runtimeConfig: { ips: ['10.65.7.7/24'] } }));
+  expect(JSON.parse(taken.stdout).msg).toContain('already assigned');
+  for (const container of [fixed, pooled]) await rig.del(container);
+  expect(await rig.held()).toEqual(NOTHING);
+});
+
+test('ADD waits for the agent, and goes on with a warning when it does not come', async () => {
+  const container = rig.container('waits');
+  const conf = rig.conf({ policy_setup_timeout_seconds: 30, endpoint_status_dir: join(rig.dir, 'status') });
+  mkdirSync(join(rig.dir, 'status'));
+  const adding = rig.add(container, conf);
+  let told: string[] = [];
+  await until('the endpoint', () => rig.links().includes('caliwaits'));
+  while (told.length === 0) told = (await rig.held()).endpoints;
+  writeFileSync(join(rig.dir, 'status', 'cni default%2Fwaits eth0'), '');
+  await adding;
+  await rig.del(container);
+  const { status, stderr } = await rig.run('ADD', container, {
+    ...conf,
+    name: 'x',
+    policy_setup_timeout_seconds: 0.3,
+    endpoint_status_dir: '/nonexistent',
+  });
+  expect(status).toBe(0);
+  expect(stderr).toContain('has not said in time');
+  await rig.del(container, rig.conf({ name: 'x' }));
 });

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { realClock, silentLog } from '#core';
@@ -91,6 +91,12 @@ export class Rig {
       ipam: { type: 'calico-ipam', assign_ipv4: 'true', assign_ipv6: 'true' },
       ...over,
     };
+  }
+
+  /** Where the agent's socket would be. */
+  agentSocket(): string {
+    mkdirSync(join(this.dir, 'run'), { recursive: true });
+    return join(this.dir, 'run/agent.sock');
   }
 
   /** A container: a namespace without interfaces. */
