@@ -42,6 +42,6 @@ export { type EtcdConfig, openStore, type StoreConfig, type StoreContext } from 
 export * from './source.ts';
 export * from './store.ts';
 export { type Syncer, type SyncerOptions, startSyncer } from './sync/syncer.ts';
-export { editDistance, unknownFields } from './unknown-fields.ts';
+export { unknownFields } from './unknown-fields.ts';
 export * from './update.ts';
 export { describeErrors, type FieldError, isKind, prepare, type Strictness, validate } from './validate.ts';

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { nearest } from '#core';
 import { type AnyResource, KINDS } from './model/index.ts';
 import { type FieldError, fieldPath } from './validate.ts';
 
@@ -27,7 +28,7 @@ const METADATA = [
 export function unknownFields(resource: AnyResource): FieldError[] {
   const found: FieldError[] = [];
   const refuse = (path: readonly PropertyKey[], known: readonly string[]) => {
-    found.push({ field: fieldPath(path), message: `is not a field${nearest(String(path.at(-1)), known)}` });
+    found.push({ field: fieldPath(path), message: `is not a field${meant(String(path.at(-1)), known)}` });
   };
   for (const field of Object.keys(resource)) if (!TOP.includes(field)) refuse([field], TOP);
   for (const field of Object.keys(resource.metadata ?? {}))
@@ -57,25 +58,8 @@ function walk(schema: z.ZodType, value: unknown, path: readonly PropertyKey[], r
   }
 }
 
-/** `; 'selector' is meant?` when a known word is at most two edits away. */
-function nearest(word: string, known: readonly string[]): string {
-  const scored = known.map((candidate) => ({
-    candidate,
-    distance: editDistance(word.toLowerCase(), candidate.toLowerCase()),
-  }));
-  const best = scored.sort((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= 2 ? `; is '${best.candidate}' meant?` : '';
-}
-
-/** Levenshtein's distance, for words of at most 64 characters. */
-export function editDistance(a: string, b: string): number {
-  if (a.length > 64 || b.length > 64) return 64;
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length];
+/** `; is 'selector' meant?` when a known word is near. */
+function meant(word: string, known: readonly string[]): string {
+  const near = nearest(word, known);
+  return near ? `; is '${near}' meant?` : '';
 }
