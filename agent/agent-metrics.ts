@@ -19,7 +19,7 @@ export function declareAgentMetrics(metrics: Metrics, parts: StatusParts): void 
     gauge.set(parts.pipeline.status === 'in-sync' ? 1 : 0),
   );
   metrics.gauge('tsnet_invalid_objects', 'Objects in the datastore that are treated as absent', [], (gauge) =>
-    gauge.set(parts.pipeline.invalid.length),
+    gauge.set(parts.pipeline.invalid.filter(({ used }) => !used).length),
   );
   metrics.gauge('tsnet_update_queue_length', 'Updates that wait to be taken in', [], (gauge) =>
     gauge.set(parts.pipeline.queued),

@@ -9,7 +9,15 @@ import {
   serveControl,
 } from '#bgp';
 import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
-import { createResources, Ipam, openStore, type Store, type StoreConfig, startSyncer } from '#datastore';
+import {
+  createResources,
+  declareSyncMetrics,
+  Ipam,
+  openStore,
+  type Store,
+  type StoreConfig,
+  startSyncer,
+} from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { declareAgentMetrics } from './agent-metrics.ts';
 import { Applier } from './apply.ts';
@@ -171,7 +179,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   stops.push(() => secrets.stop());
   await interfaces.start();
   stops.push(() => interfaces.close());
-  const syncer = startSyncer({ store, clock, log, sink: pipeline });
+  const syncer = startSyncer({ store, clock, log, sink: pipeline, metrics: declareSyncMetrics(metrics) });
   stops.push(() => syncer.stop());
 
   const parts = {

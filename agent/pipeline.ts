@@ -116,7 +116,7 @@ export class Pipeline implements SyncSink {
       this.#invalid.set(where, invalid);
       this.#o.log.warn(
         { where, kind: invalid.kind, id: invalid.id },
-        `invalid object is treated as absent: ${invalid.message}`,
+        `${invalid.used ? 'object needs attention' : 'invalid object is treated as absent'}: ${invalid.message}`,
       );
     }
   }

@@ -41,6 +41,7 @@ export * from './model/index.ts';
 export { type EtcdConfig, openStore, type StoreConfig, type StoreContext } from './open.ts';
 export * from './source.ts';
 export * from './store.ts';
+export { declareSyncMetrics, type SyncMetrics } from './sync/sync-metrics.ts';
 export { type Syncer, type SyncerOptions, startSyncer } from './sync/syncer.ts';
 export { unknownFields } from './unknown-fields.ts';
 export * from './update.ts';

@@ -35,6 +35,8 @@ export interface InvalidObject {
   readonly id: string;
   /** Which field is wrong, why, and what would be right. */
   readonly message: string;
+  /** The object, or the rest of it, is used all the same. */
+  readonly used?: boolean;
 }
 
 /** Where a syncer delivers: in order, in batches, updates before the status that follows them. */

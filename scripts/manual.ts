@@ -1,5 +1,6 @@
 import { declarePeerMetrics } from '#bgp';
 import { type Metrics, realClock, silentLog } from '#core';
+import { declareSyncMetrics } from '#datastore';
 import { declareAgentMetrics } from '../agent/agent-metrics.ts';
 import { Applier } from '../agent/apply.ts';
 import type { Netlink, RuleBackend, SetBackend } from '../agent/kernel/types.ts';
@@ -20,6 +21,7 @@ function declareAll(metrics: Metrics): void {
   new SetReconciler({ ...context, backend: {} as SetBackend, maxElements: 1 });
   new OverlayReconciler({ ...context, netlink });
   createRouteReconciler({ ...context, netlink, isWorkloadLink: () => false });
+  declareSyncMetrics(metrics);
   new LoopLag(metrics).stop();
   declarePeerMetrics(metrics, () => []);
   declareAgentMetrics(metrics, { version: '', bgp: {} } as unknown as StatusParts);

@@ -121,8 +121,8 @@ export async function explainMissing(
 
 async function byList(session: Session, resources: Resources, { kind, names, namespace }: GetQuery): Promise<Found> {
   const { items, invalid, resourceVersion } = await resources.list(kind, { namespace });
-  for (const { id, message } of invalid)
-    warn(session.io, `${kind}(${id}) cannot be used and counts as absent: ${message}`);
+  for (const { id, message, used } of invalid)
+    warn(session.io, `${kind}(${id}) ${used ? '' : 'cannot be used and counts as absent: '}${message}`);
   const sorted = sortForPeople(kind, items);
   if (names.length === 0) return { items: sorted, revision: resourceVersion, missing: false };
   const wanted = sorted.filter((item) => names.includes(item.metadata.name));

@@ -29,7 +29,9 @@ async function judgeAll(store: Store, resources: Resources): Promise<Judgement[]
   for (const kind of KIND_NAMES) {
     const { items, invalid } = await resources.list(kind);
     objects.push(...items.map((item) => judge(item)));
-    for (const { id, message } of invalid) {
+    for (const { id, message, used } of invalid) {
+      // It is among the items too.
+      if (used) continue;
       const slash = id.indexOf('/');
       objects.push(refused(kind, id.slice(slash + 1), slash < 0 ? null : id.slice(0, slash), message));
     }

@@ -55,7 +55,9 @@ function showOne({ io }: Session, known: Status): void {
   const troubles = [
     ...endpoints.failed.map(({ key, reason }) => `endpoint ${key}: ${reason}`),
     ...known.quarantined.map((q) => `rule of ${q.owner} in chain ${q.chain}: ${q.error} (${q.rule})`),
-    ...(known.invalid ?? []).map(({ kind, id, message }) => `${kind}(${id}) cannot be used: ${message}`),
+    ...(known.invalid ?? []).map(
+      ({ kind, id, message, used }) => `${kind}(${id})${used ? '' : ' cannot be used'}: ${message}`,
+    ),
     ...(known.problems ?? []),
   ];
   for (const trouble of troubles) io.stdout.write(`  ${paint('red', '!')} ${printable(trouble)}\n`);

@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { type Clock, hasCode, OperationalError } from '#core';
 import { encodeResource, hasTieredName } from '../codec.ts';
 import { kindPrefix, resourceKey } from '../keys.ts';
+import { shown } from '../model/fields.ts';
 import { ALLOW_ALL_PROFILE, type AnyResource, allowAllProfile, KINDS, type Kind, type Kinds } from '../model/index.ts';
 import type { KeyValue, Store } from '../store.ts';
+import { Twins, twinMessage } from '../twins.ts';
 import type { InvalidObject } from '../update.ts';
 import { prepare } from '../validate.ts';
 import { removeBelongings, vacatePool } from './cascade.ts';
@@ -18,7 +20,7 @@ export interface ResourceList<K extends Kind> {
   readonly items: Kinds[K][];
   /** The revision of the list: where to watch from. */
   readonly resourceVersion: string;
-  /** Objects that exist but cannot be used; they are not among the items. */
+  /** Objects that exist but cannot be used, which are not among the items; and those marked `used`, which are. */
   readonly invalid: readonly InvalidObject[];
 }
 
@@ -68,13 +70,21 @@ export class Resources {
   async list<K extends Kind>(kind: K, options: { namespace?: string | null } = {}): Promise<ResourceList<K>> {
     const items: Kinds[K][] = [];
     const invalid: InvalidObject[] = [];
+    const twins = new Map<string, InvalidObject>();
+    const pairs = new Twins((key, name) => {
+      if (name !== null) twins.set(key, olderTwin(key, kind, name));
+    });
     const pages = this.#store.list(kindPrefix(kind, options.namespace));
     for await (const page of pages)
       for (const entry of page) {
         const opened = openEntry<K>(entry);
         if (opened.invalid) invalid.push(opened.invalid);
-        else if (opened.resource) items.push(opened.resource);
+        else if (opened.resource) {
+          items.push(opened.resource);
+          if (hasTieredName(kind)) pairs.set(entry.key, opened.resource.metadata.name);
+        }
       }
+    invalid.push(...twins.values());
     if (kind === 'Profile') items.unshift(allowAllProfile() as Kinds[K]);
     return { items, resourceVersion: String(await pages.revision), invalid };
   }
@@ -257,3 +267,11 @@ export const createResources = (store: Store, clock: Clock): Resources => new Re
 
 /** RFC 3339 in UTC without fractions, as Calico stores it. */
 export const wholeSeconds = (date: Date): string => `${date.toISOString().slice(0, 19)}Z`;
+
+const olderTwin = (key: string, kind: Kind, name: string): InvalidObject => ({
+  where: shown(key, 300),
+  kind,
+  id: shown(key.slice(kindPrefix(kind).length), 300),
+  message: twinMessage(name),
+  used: true,
+});

@@ -1,6 +1,8 @@
 import { Backoff, messageOf, OperationalError, sleep } from '#core';
+import { hasTieredName } from '../codec.ts';
 import { type ParsedKey, parseKey, RESOURCES_PREFIX } from '../keys.ts';
 import { shown } from '../model/fields.ts';
+import type { AnyResource } from '../model/index.ts';
 import type { WatchEvent } from '../store.ts';
 import type { SyncStatus, Update, WatchedKind } from '../update.ts';
 import { decodeValue } from './decode.ts';
@@ -45,6 +47,7 @@ export class Scope {
         if (!(error instanceof OperationalError)) throw error;
         const reason = messageOf(error);
         this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
+        this.#options.metrics?.disconnects.inc();
         this.#tell('waiting', reason);
         await sleep(this.#options.clock, this.#backoff.next(), signal).catch(() => {});
       }
@@ -69,6 +72,7 @@ export class Scope {
     if (!told) this.#tell('resyncing');
     this.#state.deleteAllBut(present, revision);
     this.#backoff.reset();
+    this.#options.metrics?.snapshots.inc();
     return revision;
   }
 
@@ -85,6 +89,7 @@ export class Scope {
           this.#tell('in-sync');
           break;
         case 'disconnected':
+          this.#options.metrics?.disconnects.inc();
           this.#tell('waiting', message.reason);
           break;
         case 'rewound':
@@ -126,15 +131,18 @@ export class Scope {
     }
     const { kind, id } = target;
     if (!this.#kinds.has(kind) || !this.#state.note(key, kind, id, value === null ? null : revision)) return null;
+    const isPolicy = parsed.type === 'resource' && hasTieredName(parsed.kind);
     if (value === null) {
       this.#state.valid(key);
+      if (isPolicy) this.#state.policy(key, null);
       return { kind, id, value: null, revision } as Update;
     }
     const { object, message } = decodeValue({ key, value, modRevision: revision }, parsed);
     if (message) {
       this.#options.log.warn({ key: shown(key, 300), message }, 'object in the datastore cannot be used as it is');
-      this.#state.invalid(key, kind, id, message);
+      this.#state.invalid(key, kind, id, message, object !== null);
     } else this.#state.valid(key);
+    if (isPolicy) this.#state.policy(key, (object as AnyResource | null)?.metadata.name ?? null);
     return { kind, id, value: object, revision } as Update;
   }
 }

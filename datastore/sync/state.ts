@@ -1,5 +1,8 @@
+import { hasTieredName } from '../codec.ts';
 import { shown } from '../model/fields.ts';
+import { Twins, twinMessage } from '../twins.ts';
 import type { SyncSink, Update, WatchedKind } from '../update.ts';
+import { isKind } from '../validate.ts';
 
 interface Known {
   readonly kind: WatchedKind;
@@ -13,6 +16,11 @@ export class SyncState {
   readonly #sink: SyncSink;
   readonly #known = new Map<string, Known>();
   readonly #invalid = new Set<string>();
+  readonly #twins = new Twins((key, name) => {
+    const known = this.#known.get(key);
+    if (name !== null && known) this.invalid(key, known.kind, known.id, twinMessage(name), true);
+    else this.valid(key);
+  });
 
   constructor(sink: SyncSink) {
     this.#sink = sink;
@@ -28,12 +36,18 @@ export class SyncState {
     return true;
   }
 
+  /** The name of a policy whose key may be an older client's; null: it is not there, or cannot be used. */
+  policy(key: string, name: string | null): void {
+    this.#twins.set(key, name);
+  }
+
   /** After a complete snapshot: what is known but not present is gone. */
   deleteAllBut(present: ReadonlySet<string>, revision: bigint): void {
     const gone: Update[] = [];
     for (const [key, { kind, id }] of this.#known) {
       if (present.has(key)) continue;
       this.#known.delete(key);
+      if (isKind(kind) && hasTieredName(kind)) this.policy(key, null);
       gone.push({ kind, id, value: null, revision } as Update);
     }
     for (const key of this.#invalid) if (!present.has(key)) this.valid(key);
@@ -45,10 +59,10 @@ export class SyncState {
     for (const known of this.#known.values()) known.revision = -1n;
   }
 
-  invalid(key: string, kind: string, id: string, message: string): void {
+  invalid(key: string, kind: string, id: string, message: string, used = false): void {
     this.#invalid.add(key);
     const where = shown(key, 300);
-    this.#sink.onInvalid(where, { where, kind, id: shown(id, 300), message });
+    this.#sink.onInvalid(where, { where, kind, id: shown(id, 300), message, ...(used && { used }) });
   }
 
   valid(key: string): void {

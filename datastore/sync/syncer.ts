@@ -4,12 +4,14 @@ import { KIND_NAMES } from '../model/index.ts';
 import type { Store } from '../store.ts';
 import type { SyncSink, SyncStatus, WatchedKind } from '../update.ts';
 import { Scope } from './scope.ts';
+import type { SyncMetrics } from './sync-metrics.ts';
 
 export interface SyncerOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly sink: SyncSink;
+  readonly metrics?: SyncMetrics;
   /** What to follow; all kinds and IPAM's affinities and blocks when absent. */
   readonly kinds?: readonly WatchedKind[];
 }

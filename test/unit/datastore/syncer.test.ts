@@ -90,6 +90,39 @@ describe('a syncer', () => {
     expect(seen.names).toEqual(['Node bad', 'Node good']);
   });
 
+  test('a policy under its older and its newer key: both are told, the older is named, until one of them goes', async () => {
+    const base = '/calico/resources/v3/projectcalico.org/networkpolicies/prod/';
+    const older = { key: `${base}default.web`, value: '{"metadata":{"name":"default.web"},"spec":{"order":1}}' };
+    const newer = {
+      key: `${base}web`,
+      value:
+        '{"metadata":{"name":"web","annotations":{"projectcalico.org/metadata":"{\\"name\\":\\"web\\"}"}},"spec":{}}',
+    };
+    const other = { key: `${base}default.db`, value: '{"metadata":{"name":"default.db"},"spec":{}}' };
+    await put(older, newer, other);
+    start();
+    await inSync();
+    const both = ['NetworkPolicy prod/default.db', 'NetworkPolicy prod/default.web', 'NetworkPolicy prod/web'];
+    expect(seen.names).toEqual(both);
+    expect([...seen.invalid.values()]).toMatchObject([{ where: older.key, id: 'prod/default.web', used: true }]);
+    await put({ ...older, value: older.value.replace('"order":1', '"order":2') });
+    await vi.waitFor(() => expect(seen.state.get(both[1])?.value).toMatchObject({ spec: { order: 2 } }));
+    expect([...seen.invalid.keys()]).toEqual([older.key]);
+    await remove(newer.key);
+    await vi.waitFor(() => expect(seen.names).toEqual(both.slice(0, 2)));
+    expect(seen.invalid.size).toBe(0);
+    await put(newer);
+    await vi.waitFor(() => expect([...seen.invalid.keys()]).toEqual([older.key]));
+    const { items, invalid } = await createResources(store, clock).list('NetworkPolicy');
+    expect(items.map(({ metadata }) => metadata.name).sort()).toEqual(['db', 'web', 'web']);
+    expect(invalid).toMatchObject([
+      { id: 'prod/default.web', used: true, message: expect.stringContaining("'default.web'") },
+    ]);
+    await createResources(store, clock).delete('NetworkPolicy', 'default.web', { namespace: 'prod' });
+    await vi.waitFor(() => expect(seen.invalid.size).toBe(0));
+    expect(seen.names).toEqual([both[0], both[2]]);
+  });
+
   test('escapes what a hostile key holds', async () => {
     await put({ key: `${NODES}x\n$(rm)`, value: '{}' });
     start();
