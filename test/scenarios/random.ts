@@ -14,6 +14,8 @@ const PORTS = [80, 81, 90];
 const PORT_NAMES = ['http', 'dns'];
 const FOUR = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.1.1', '192.0.2.1'];
 const SIX = ['fd00::1', 'fd00::2', 'fd00::3', 'fd00:0:0:1::1', '2001:db8::1'];
+/** What endpoints and packets have. */
+export const ADDRESSES: Readonly<Record<4 | 6, readonly string[]>> = { 4: FOUR, 6: SIX };
 const NETS = {
   4: ['10.0.0.0/24', '10.0.0.2/32', '10.0.0.0/31', '10.0.0.0/8', '0.0.0.0/0', '192.0.2.0/24'],
   6: ['fd00::/64', 'fd00::2/128', 'fd00::/127', 'fd00::/16', '::/0', '2001:db8::/32'],

@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Addr, addr } from '#core';
+import type { AnyResource } from '#datastore';
+import { NO_FACTS, type Packet, type RenderConfig } from '#policy';
+import {
+  ACTORS,
+  actorHere,
+  HOST_ACTOR,
+  HOST_LINKS,
+  LINK_ADDRESSES,
+  resource,
+  resourcesOnOneNode,
+} from '../../scenarios/index.ts';
+import { addressBytes } from './datagram.ts';
+import { makeRouter, type Plugged, type Router, type Shot, VARIANTS } from './router.ts';
+
+/** What rules do besides policy: translate, refuse forged and encapsulated packets, count. */
+
+const PLUGGED: Plugged[] = [...ACTORS.values()].map((one) => ({
+  actor: one,
+  link: HOST_LINKS[one.name] ?? `cali${one.name}`,
+}));
+const FLOATING = { 4: '172.16.0.5', 6: 'fd99::5' } as const;
+const SERVICE = { 4: '10.96.0.9', 6: 'fd96::9' } as const;
+const FORGED = { 4: '10.65.0.9', 6: 'fd00:65::99' } as const;
+const POOLS = ['10.65.0.0/24', 'fd00:65::/64'];
+
+/** The web workload with more said of it, in the place of the cast's. */
+function web(spec: object): AnyResource {
+  const { workload = '' } = actorHere('web');
+  const found = resourcesOnOneNode({ name: '', resources: [], probes: [] }).find(
+    ({ metadata }) => `${metadata.namespace}/${metadata.name}` === workload,
+  );
+  if (found?.kind !== 'WorkloadEndpoint') throw new TypeError('web is not in the cast');
+  return resource('WorkloadEndpoint', workload, { ...found.spec, ...spec }, found.metadata.labels);
+}
+
+const sameAddress = (a: string | undefined, b: string): boolean =>
+  a !== undefined && addressBytes(a).equals(addressBytes(b));
+
+describe.each(VARIANTS)('iptables-%s', (variant) => {
+  let router: Router;
+  beforeAll(async () => {
+    router = await makeRouter(variant, PLUGGED, HOST_ACTOR.addresses);
+    router.engine.setHostInterfaces(Object.entries(LINK_ADDRESSES).map(([name, addresses]) => ({ name, addresses })));
+    for (const net of ['10.96.0.0/16', 'fd96::/64'])
+      router.namespace.sh(
+        `ip route add ${net} via ${net.includes(':') ? '2001:db8:bad::10' : '192.0.2.10'} dev eth0 onlink`,
+      );
+  });
+  afterAll(() => router?.close());
+  beforeEach(() => router.engine.setFacts(NO_FACTS));
+
+  const become = (config: Partial<RenderConfig> = {}, ...resources: AnyResource[]) =>
+    router.become(resourcesOnOneNode({ name: '', resources, probes: [] }), config);
+
+  const shot = (from: string, to: string, family: 4 | 6, packet: Partial<Packet> = {}): Shot => ({
+    from,
+    to,
+    packet: {
+      source: actorHere(from).addresses[family],
+      destination: actorHere(to).addresses[family],
+      protocol: 17,
+      sourcePort: 40_000,
+      destinationPort: 80,
+      ...packet,
+    },
+  });
+  const one = async (what: Shot, expected = true) => (await router.fire([what], [expected]))[0];
+
+  describe.each([4, 6] as const)('IPv%i', (family) => {
+    const facts = { ...NO_FACTS, pools: POOLS.map((cidr) => ({ cidr, natOutgoing: true })) };
+    const own = (name: string): Addr => actorHere(name).addresses[family];
+
+    test('what leaves all pools has the address of the host; what stays keeps its own', async () => {
+      await become();
+      expect(sameAddress((await one(shot('web', 'out', family)))?.source, own('web'))).toBe(true);
+      router.engine.setFacts(facts);
+      await become();
+      for (const protocol of [6, 17])
+        expect(sameAddress((await one(shot('web', 'out', family, { protocol })))?.source, own('host'))).toBe(true);
+      expect(sameAddress((await one(shot('web', 'db', family)))?.source, own('web'))).toBe(true);
+      expect(sameAddress((await one(shot('out', 'office', family)))?.source, own('out'))).toBe(true);
+    });
+
+    test('hosts of the cluster may be excluded from translation', async () => {
+      router.engine.setFacts({ ...facts, hosts: [own('office')] });
+      await become({ nat: { excludeHosts: true, randomFully: true } });
+      expect(sameAddress((await one(shot('web', 'office', family)))?.source, own('web'))).toBe(true);
+      expect(sameAddress((await one(shot('web', 'out', family)))?.source, own('host'))).toBe(true);
+    });
+
+    test('a floating address leads to its workload, from outside and from that workload itself', async () => {
+      const ipNATs = [{ internalIP: own('web'), externalIP: FLOATING[family] }];
+      const to = { destination: addr(FLOATING[family]) };
+      await become({ floatingIps: true }, web({ ipNATs }));
+      expect(sameAddress((await one(shot('out', 'web', family, to)))?.source, own('out'))).toBe(true);
+      expect(sameAddress((await one(shot('db', 'web', family, to)))?.source, own('db'))).toBe(true);
+      expect(sameAddress((await one(shot('web', 'web', family, to)))?.source, FLOATING[family])).toBe(true);
+      await become({ floatingIps: false }, web({ ipNATs }));
+      expect(await one(shot('out', 'web', family, to), false)).toBeUndefined();
+    });
+
+    test('a packet to a service that nobody serves does not go back to the router it came from', async () => {
+      const to = { destination: addr(SERVICE[family]) };
+      await become();
+      expect(await one(shot('office', 'out', family, to))).toBeDefined();
+      router.engine.setFacts({ ...NO_FACTS, serviceCidrs: ['10.96.0.0/16', 'fd96::/64'] });
+      for (const serviceLoopPrevention of ['Drop', 'Reject'] as const) {
+        await become({ serviceLoopPrevention });
+        expect(await one(shot('office', 'out', family, to), false)).toBeUndefined();
+        expect(await one(shot('office', 'web', family))).toBeDefined();
+      }
+      await become({ serviceLoopPrevention: 'Disabled' });
+      expect(await one(shot('office', 'out', family, to))).toBeDefined();
+    });
+
+    test('a workload sends from its own addresses, and from those that it may forge where that counts', async () => {
+      const from = { source: addr(FORGED[family]) };
+      const allowed = web({ allowSpoofedSourcePrefixes: ['10.65.0.8/30', 'fd00:65::98/126'] });
+      await become();
+      expect(await one(shot('web', 'out', family, from), false)).toBeUndefined();
+      expect(await one(shot('web', 'out', family, { source: own('db') }), false)).toBeUndefined();
+      await become({}, allowed);
+      expect(await one(shot('web', 'out', family, from), false)).toBeUndefined();
+      await become({ workloadSourceSpoofing: 'Any' }, allowed);
+      expect(await one(shot('web', 'out', family, from))).toBeDefined();
+      expect(await one(shot('web', 'out', family, { source: own('db') }), false)).toBeUndefined();
+      expect(await one(shot('db', 'out', family, from), false)).toBeUndefined();
+    });
+
+    test('workloads send no tunnel packets, unless they may', async () => {
+      const vxlan = shot('web', 'out', family, { destinationPort: 4789 });
+      const ipip = shot('web', 'out', family, { protocol: 4, sourcePort: undefined, destinationPort: undefined });
+      await become();
+      expect(await one(vxlan, false)).toBeUndefined();
+      expect(await one(ipip, false)).toBeUndefined();
+      await become({ allowVxlanFromWorkloads: true });
+      expect(await one(vxlan)).toBeDefined();
+      expect(await one(ipip, false)).toBeUndefined();
+      await become({ allowIpipFromWorkloads: true });
+      expect(await one(vxlan, false)).toBeUndefined();
+      expect(await one(ipip)).toBeDefined();
+    });
+
+    test.each(['ingress', 'egress'] as const)('packets per second, %s', async (direction) => {
+      const [from, to] = direction === 'ingress' ? ['out', 'web'] : ['web', 'out'];
+      const limited = web({ qosControls: { [`${direction}PacketRate`]: 1, [`${direction}PacketBurst`]: 10 } });
+      await become({}, limited);
+      const shots = Array.from({ length: 50 }, () => shot(from, to, family));
+      const came = (
+        await router.fire(
+          shots,
+          shots.map((_, i) => i < 10),
+        )
+      ).filter(Boolean).length;
+      expect(came).toBeGreaterThanOrEqual(10);
+      // One more for each second that this has taken.
+      expect(came).toBeLessThan(20);
+      await become();
+      expect(
+        (
+          await router.fire(
+            shots,
+            shots.map(() => true),
+          )
+        ).filter(Boolean).length,
+      ).toBe(50);
+    });
+
+    test.each(['ingress', 'egress'] as const)('connections at a time, %s', async (direction) => {
+      const far = direction === 'ingress' ? 'out' : 'db';
+      const [from, to] = direction === 'ingress' ? [far, 'web'] : ['web', far];
+      await become({}, web({ qosControls: { [`${direction}MaxConnections`]: 3 } }));
+      const shots = Array.from({ length: 8 }, (_, i) =>
+        shot(from, to, family, { protocol: 6, sourcePort: 41_000 + i }),
+      );
+      const came = await router.fire(
+        shots,
+        shots.map((_, i) => i < 3),
+      );
+      expect(came.map((arrival) => arrival !== undefined)).toEqual(shots.map((_, i) => i < 3));
+    });
+
+    test('what untracked policy accepts has no conntrack entry', async () => {
+      const host = resource('HostEndpoint', 'h0', { node: 'node-a', interfaceName: 'eth0' }, { host: '' });
+      const open = { selector: 'has(host)', applyOnForward: true, types: ['Ingress'], ingress: [{ action: 'Allow' }] };
+      const entries = () =>
+        Number(router.namespace.sh(`conntrack -L -f ipv${family} -p udp --dport 777 2>/dev/null | wc -l`));
+      for (const doNotTrack of [false, true]) {
+        await become({}, host, resource('GlobalNetworkPolicy', 'p', { ...open, doNotTrack }));
+        expect(await one(shot('out', 'host', family, { destinationPort: 777 }))).toBeDefined();
+        expect(entries()).toBe(doNotTrack ? 0 : 1);
+      }
+    });
+  });
+});
