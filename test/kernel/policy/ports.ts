@@ -99,8 +99,8 @@ export function cable(namespace: string, link: string, own: string, router: stri
 /** This host's own stack: packets pass OUTPUT when sent, and are seen here only after they passed INPUT. */
 export function ownStack(protocols: readonly number[]): Port {
   const out = { 4: rawSocket(AF_INET, IPPROTO_RAW), 6: rawSocket(AF_INET6, IPPROTO_RAW) };
-  const four = protocols.filter((p) => p !== 58).map((p) => rawSocket(AF_INET, p));
-  const six = protocols.filter((p) => p !== 1).map((p) => rawSocket(AF_INET6, p));
+  const four = protocols.map((p) => rawSocket(AF_INET, p));
+  const six = protocols.map((p) => rawSocket(AF_INET6, p));
   return {
     send(packet, destination) {
       const bytes = addressBytes(destination);
