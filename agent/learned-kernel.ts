@@ -1,16 +1,17 @@
-import type { BestChange } from '#bgp';
-import { Backoff, type Cancel, type Clock, FAMILIES, type Log, messageOf, type Prefix } from '#core';
-import { type Failure, type Netlink, type Route, type RouteWrite, routeKey } from './kernel/types.ts';
-import { learnedRoute } from './learned-route.ts';
-import { sameRoute } from './reconcile/route-state.ts';
+import { type BestBatch, prefixText } from '#bgp';
+import { Backoff, type Cancel, type Clock, FAMILIES, type Family, type Log, messageOf } from '#core';
+import type { ColumnFailure, Netlink, Route } from './kernel/types.ts';
+import { LearnedTable, type LearnedWrites } from './learned-table.ts';
 
-/** Routes that go to the kernel at a time, in the calling thread (1 to 2 ms); sockets are read in between. */
-const BATCH = 512;
+/** Routes that go to the kernel at a time; while a worker thread sends them, sockets are read. */
+const BATCH = 2048;
 /** Routes of an earlier run wait this long for the peers to confirm them. */
 const INHERITED_AT_MOST = 120_000;
+/** Between what puts the kernel's table in doubt and reading it: links go up and down in bursts. */
+const DOUBT = 200;
 
 export interface LearnedKernelOptions {
-  readonly netlink: Netlink;
+  readonly netlink: Pick<Netlink, 'listRoutes' | 'writeRoutes' | 'writeRouteColumns' | 'watch' | 'close'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -21,15 +22,15 @@ export interface LearnedKernelOptions {
  */
 export class LearnedKernel {
   readonly #o: LearnedKernelOptions;
-  /** What the kernel holds of ours. */
-  readonly #held = new Map<Prefix, Route>();
-  readonly #wanted = new Map<Prefix, BestChange['best']>();
-  #pending = new Map<Prefix, BestChange['best']>();
-  /** Left by an earlier run, and not confirmed yet. */
-  readonly #inherited = new Set<Prefix>();
+  readonly #tables = { 4: new LearnedTable(4), 6: new LearnedTable(6) } as const;
   readonly #retry = new Backoff(1_000, 30_000);
   readonly #cancels: Cancel[] = [];
+  readonly #refused: { writes: LearnedWrites; index: number }[] = [];
+  #inherits = false;
   #busy: Promise<void> | null = null;
+  #again: Cancel | null = null;
+  #doubt: Cancel | null = null;
+  #mustRead = true;
   #closed = false;
 
   constructor(options: LearnedKernelOptions) {
@@ -37,106 +38,99 @@ export class LearnedKernel {
   }
   /** Reads what is there. @throws OperationalError KERNEL */
   async start(): Promise<void> {
-    const { netlink, clock } = this.#o;
     this.#cancels.push(
-      netlink.watch({
-        route: (_, route, gone) => gone && this.#onGone(route),
-        overrun: () => void this.#readBack(),
+      this.#o.netlink.watch({
+        route: (family, route, gone) => this.#onRoute(family, route, gone),
+        // The kernel drops the routes of a link, or of an address, without a word.
+        link: () => this.#askRead(),
+        address: () => this.#askRead(),
+        overrun: () => this.#askRead(),
       }),
     );
-    await this.#readBack();
-    for (const prefix of this.#held.keys()) this.#inherited.add(prefix);
-    if (this.isRestart) this.#cancels.push(clock.after(INHERITED_AT_MOST, () => this.restartComplete()));
+    await this.#read(true);
+    this.#inherits = FAMILIES.some((family) => this.#tables[family].hasInherited);
+    if (this.isRestart) this.#cancels.push(this.#o.clock.after(INHERITED_AT_MOST, () => this.restartComplete()));
   }
   get isRestart(): boolean {
-    return this.#inherited.size > 0;
+    return this.#inherits;
   }
-  apply(changes: readonly BestChange[]): void {
-    for (const { prefix, best } of changes) {
-      if (best) this.#wanted.set(prefix, best);
-      else this.#wanted.delete(prefix);
-      // An inherited route stays until its peer had the time to tell it again.
-      if (best === null && this.#inherited.has(prefix)) continue;
-      this.#inherited.delete(prefix);
-      this.#pending.set(prefix, best);
-    }
+  apply(batch: BestBatch): void {
+    this.#tables[batch.family].apply(batch);
     this.#run();
   }
   restartComplete(): void {
-    for (const prefix of this.#inherited) this.#pending.set(prefix, null);
-    this.#inherited.clear();
+    for (const family of FAMILIES) this.#tables[family].disown();
     this.#run();
   }
   /** Ends; the routes stay. */
   async stop(): Promise<void> {
     this.#closed = true;
-    for (const cancel of this.#cancels) cancel();
+    for (const cancel of [...this.#cancels, this.#again, this.#doubt]) cancel?.();
     await this.#busy;
     this.#o.netlink.close();
   }
 
   #run(): void {
-    if (this.#busy || this.#closed || this.#pending.size === 0) return;
-    this.#busy = this.#drain()
-      .catch((error) => this.#o.log.error({ error: messageOf(error) }, 'routes cannot be written'))
-      .finally(() => {
-        this.#busy = null;
-        setImmediate(() => this.#run());
-      });
+    if (this.#busy || this.#closed) return;
+    if (!this.#mustRead && FAMILIES.every((family) => this.#tables[family].isSettled)) return;
+    this.#busy = this.#work().finally(() => {
+      this.#busy = null;
+      setImmediate(() => this.#run());
+    });
   }
-  async #drain(): Promise<void> {
-    const writes: RouteWrite[] = [];
-    for (const [prefix, best] of this.#pending) {
-      if (writes.length >= BATCH) break;
-      this.#pending.delete(prefix);
-      this.#plan(prefix, best ? learnedRoute(prefix, best) : null, writes);
+  async #work(): Promise<void> {
+    try {
+      if (this.#mustRead) await this.#read(false);
+      for (const family of FAMILIES) await this.#write(this.#tables[family].take(BATCH));
+    } catch (error) {
+      this.#o.log.error({ error: messageOf(error) }, 'routes cannot be written');
+      this.#askRead(this.#retry.next());
     }
-    if (writes.length === 0) return;
-    const failures = await this.#o.netlink.writeRoutes(writes);
-    for (const { op, route } of writes) if (op !== 'delete') this.#held.set(route.to, route);
-    if (failures.length > 0) this.#onFailures(failures, writes);
   }
-  #plan(prefix: Prefix, want: Route | null, writes: RouteWrite[]): void {
-    const have = this.#held.get(prefix);
-    if (have && (!want || want.metric !== have.metric)) {
-      writes.push({ op: 'delete', route: have });
-      this.#held.delete(prefix);
-      if (want) writes.push({ op: 'add', route: want });
-    } else if (want && have) {
-      if (!sameRoute(want, have)) writes.push({ op: 'replace', route: want });
-    } else if (want) writes.push({ op: 'add', route: want });
-  }
-  #onFailures(failures: readonly Failure[], writes: readonly RouteWrite[]): void {
-    const byKey = new Map(writes.map((write) => [routeKey(write.route), write]));
-    for (const { key, error, detail } of failures) {
-      const write = byKey.get(key);
-      if (!write) continue;
-      this.#o.log.warn({ route: key, op: write.op, error, detail }, 'the kernel refused a route');
-      if (write.op === 'add') this.#held.delete(write.route.to);
+  async #write(writes: LearnedWrites): Promise<void> {
+    if (writes.count === 0) return;
+    const failures = await this.#o.netlink.writeRouteColumns(writes);
+    if (failures.length === 0) {
+      this.#retry.reset();
+      return;
     }
-    const again = failures.flatMap(({ key }) => byKey.get(key)?.route.to ?? []);
-    this.#cancels.push(
-      this.#o.clock.after(this.#retry.next(), () => {
-        for (const prefix of again) this.#pending.set(prefix, this.#wanted.get(prefix) ?? null);
-        this.#run();
-      }),
-    );
+    const [{ index, error, detail }] = failures;
+    const route = { to: prefixText(writes, index), via: writes.like[index].via, op: writes.op[index] };
+    this.#o.log.warn({ ...route, error, detail, count: failures.length }, 'the kernel refused routes');
+    for (const failure of failures) this.#onFailure(writes, failure);
   }
-  #onGone({ to, metric }: Route): void {
-    if (this.#held.get(to)?.metric !== metric) return;
-    this.#held.delete(to);
-    this.#pending.set(to, this.#wanted.get(to) ?? null);
+  #onFailure(writes: LearnedWrites, { index, error }: ColumnFailure): void {
+    // A lost answer, or a refusal of what cannot be refused: only the kernel knows what it holds.
+    if (error === 'ENOBUFS' || writes.op[index] !== 'add') this.#askRead(this.#retry.next());
+    else this.#refused.push({ writes, index });
+    this.#again ??= this.#o.clock.after(this.#retry.next(), () => this.#tryAgain());
+  }
+  #tryAgain(): void {
+    this.#again = null;
+    for (const { writes, index } of this.#refused.splice(0)) this.#tables[writes.family].refused(writes, index);
     this.#run();
   }
-  /** Everything once more, because events were lost: what differs is written. */
-  async #readBack(): Promise<void> {
-    await this.#busy;
-    this.#held.clear();
+  #onRoute(family: Family, route: Route, gone: boolean): void {
+    if (!gone || this.#busy) this.#askRead();
+    else {
+      this.#tables[family].lost(route);
+      this.#run();
+    }
+  }
+  #askRead(delay = DOUBT): void {
+    this.#doubt ??= this.#o.clock.after(delay, () => {
+      this.#doubt = null;
+      this.#mustRead = true;
+      this.#run();
+    });
+  }
+  async #read(areInherited: boolean): Promise<void> {
+    const { netlink } = this.#o;
+    this.#refused.length = 0;
+    const strays: Route[] = [];
     for (const family of FAMILIES)
-      for (const route of await this.#o.netlink.listRoutes(family)) this.#held.set(route.to, route);
-    for (const [prefix, best] of this.#wanted) this.#pending.set(prefix, best);
-    for (const prefix of this.#held.keys())
-      if (!this.#wanted.has(prefix) && !this.#inherited.has(prefix)) this.#pending.set(prefix, null);
-    this.#run();
+      strays.push(...this.#tables[family].read(await netlink.listRoutes(family), areInherited));
+    this.#mustRead = false;
+    if (strays.length > 0) await netlink.writeRoutes(strays.map((route) => ({ op: 'delete' as const, route })));
   }
 }

@@ -19,6 +19,8 @@ export type { BgpdHost, KernelRoutes } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
 export { readRouteQuery } from './query.ts';
+export { PrefixTable } from './rib/prefixes.ts';
+export { blockOf, prefixText } from './rib/text.ts';
 export { createSpeaker, type SpeakerContext } from './speaker.ts';
 export * from './types.ts';
 

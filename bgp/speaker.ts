@@ -1,5 +1,5 @@
 import { type Clock, FAMILIES, type Family, type Log, type Metrics, type Milliseconds, sleep } from '#core';
-import { bestChange } from './best.ts';
+import { bestBatch, bestChange } from './best.ts';
 import { Bfd, type OpenBfdSocket } from './bfd/endpoint.ts';
 import { openBfdSocket } from './bfd/socket.ts';
 import { Connected } from './connected.ts';
@@ -83,7 +83,7 @@ class BgpSpeaker implements Speaker {
         isReachable: () => true,
       });
     this.#ribs = { 4: rib(4), 6: rib(6) };
-    if (events.onBestChanges) for (const family of FAMILIES) this.#ribs[family].trackBest();
+    if (events.onBestChanges || events.onBestBatch) for (const family of FAMILIES) this.#ribs[family].trackBest();
     this.#local = new LocalRoutes(this.#ribs, this.#attributes);
     const sweeper = (family: Family) =>
       new Sweeper(this.#ribs[family], this.#loop, (source) => this.#neighbours.runOf(source, family));
@@ -214,6 +214,7 @@ class BgpSpeaker implements Speaker {
       if (!rib.hasDirty) continue;
       const ids = rib.takeDirty(BEST_BATCH);
       this.#events.onBestChanges?.(ids.map((id) => bestChange(rib, id, this.#sources)));
+      this.#events.onBestBatch?.(bestBatch(rib, ids, this.#sources));
       for (const id of ids) rib.prefixes.release(id);
       more ||= rib.hasDirty;
     }

@@ -135,6 +135,15 @@ export interface BestChange {
   /** null: no route any more. */
   best: { nextHops: readonly NextHop[]; priority: number; source: Addr; ebgp: boolean } | null;
 }
+/** Best changes of one family in columns: equal answers are the same object, and nothing is printed. Valid during the call. */
+export interface BestBatch {
+  readonly family: Family;
+  readonly count: number;
+  /** One word a prefix in IPv4, four in IPv6, network order. */
+  readonly addr: Uint32Array;
+  readonly length: Uint8Array;
+  readonly best: readonly BestChange['best'][];
+}
 export interface NextHop {
   address: Addr;
   /** For link-local next hops: the interface the session runs over. */
@@ -243,6 +252,8 @@ export interface Speaker {
 export interface SpeakerEvents {
   /** Left out: nobody keeps a kernel in step, and best changes are not even collected. */
   onBestChanges?(changes: readonly BestChange[]): void;
+  /** The same for owners with a great many routes. */
+  onBestBatch?(batch: BestBatch): void;
   onPeerState?(peer: PeerStatus): void;
   /** Every peer has sent its End-of-RIB or is not waited for: stale kernel routes may go. */
   onRestartComplete?(): void;

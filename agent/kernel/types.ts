@@ -65,6 +65,21 @@ export interface Failure {
   readonly detail: string;
 }
 
+/** Changes of many routes of one family that lead few ways: a route is its destination in the columns, and the rest of one in `like`. */
+export interface RouteColumns {
+  readonly family: Family;
+  readonly count: number;
+  /** One word a route in IPv4, four in IPv6, network order; no host bits. */
+  readonly addr: Uint32Array;
+  readonly length: Uint8Array;
+  readonly op: readonly RouteWrite['op'][];
+  readonly like: readonly Route[];
+}
+/** A refused change of `RouteColumns`. */
+export interface ColumnFailure extends Omit<Failure, 'key'> {
+  readonly index: number;
+}
+
 /** A permanent neighbour entry, or, without `mac`, a proxy entry: the kernel answers ARP or NDP for the address on that link. */
 export interface Neighbour {
   readonly link: string;
@@ -120,6 +135,8 @@ export interface Netlink {
   listRoutes(family: Family): Promise<Route[]>;
   /** All changes in order, in one stream of batches; failures are attributed by sequence number. A delete of what is not there is no failure. */
   writeRoutes(writes: readonly RouteWrite[]): Promise<Failure[]>;
+  /** The same for learned routes by the hundred thousand: nothing is parsed or printed for each. */
+  writeRouteColumns(writes: RouteColumns): Promise<ColumnFailure[]>;
   /** `ip route get`; null: unreachable. */
   lookup(to: Addr): Promise<Lookup | null>;
   listLinks(): Promise<Link[]>;

@@ -16,7 +16,7 @@ import { type ControlServer, serveControl } from '../control.ts';
 import { declarePeerMetrics } from '../peer-metrics.ts';
 import { readRouteQuery } from '../query.ts';
 import { createSpeaker } from '../speaker.ts';
-import type { BestChange, ConnectedNetwork, Speaker } from '../types.ts';
+import type { BestBatch, ConnectedNetwork, Speaker } from '../types.ts';
 import { type Arguments, readArguments, USAGE, UsageError } from './arguments.ts';
 import { type BgpdConfig, type Read, readConfig } from './config.ts';
 
@@ -24,7 +24,7 @@ import { type BgpdConfig, type Read, readConfig } from './config.ts';
 export interface KernelRoutes {
   /** Routes of an earlier run are in place: the peers are told so (RFC 4724). */
   readonly isRestart: boolean;
-  apply(changes: readonly BestChange[]): void;
+  apply(batch: BestBatch): void;
   /** What an earlier run left, and nobody confirmed, may go. */
   restartComplete(): void;
   stop(): Promise<void>;
@@ -81,7 +81,7 @@ class Daemon {
     this.#log = createLog('tsnet-bgpd', options.logLevel);
     this.#speaker = createSpeaker(
       {
-        ...(config.kernel && { onBestChanges: (changes) => this.#kernel?.apply(changes) }),
+        ...(config.kernel && { onBestBatch: (batch) => this.#kernel?.apply(batch) }),
         onRestartComplete: () => this.#kernel?.restartComplete(),
         onPeerState: ({ address, state, lastError }) =>
           this.#log.info({ peer: address, state, lastError }, 'BGP session'),

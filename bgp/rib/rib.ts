@@ -4,7 +4,7 @@ import type { AdjOut } from './adj-out.ts';
 import type { AttributeTable } from './attributes.ts';
 import { type Candidates, decide, type Losers } from './decision.ts';
 import { PathTable } from './paths.ts';
-import { PrefixTable } from './prefixes.ts';
+import { grown, PrefixTable } from './prefixes.ts';
 import type { Source } from './source.ts';
 
 /** The set that a path has after import; 0: not accepted. A function where it depends on the prefix. */
@@ -235,24 +235,29 @@ export class Rib {
   }
 }
 
-/** Ids in the order in which they came, each once. */
+/** Ids in the order in which they came, each once: a queue, and a flag by id. */
 class DirtySet {
-  readonly #ids = new Set<number>();
+  #queue: number[] = [];
+  #head = 0;
+  #has = new Uint8Array(64);
   get size(): number {
-    return this.#ids.size;
+    return this.#queue.length - this.#head;
   }
   /** Whether the id is new. */
   add(id: number): boolean {
-    if (this.#ids.has(id)) return false;
-    this.#ids.add(id);
+    if (id >= this.#has.length) this.#has = grown(this.#has, Math.max(id + 1, this.#has.length * 2));
+    if (this.#has[id] === 1) return false;
+    this.#has[id] = 1;
+    this.#queue.push(id);
     return true;
   }
   take(limit: number): number[] {
-    const taken: number[] = [];
-    for (const id of this.#ids) {
-      if (taken.length === limit) break;
-      taken.push(id);
-      this.#ids.delete(id);
+    const taken = this.#queue.slice(this.#head, this.#head + limit);
+    for (const id of taken) this.#has[id] = 0;
+    this.#head += taken.length;
+    if (this.#head === this.#queue.length) {
+      this.#queue = [];
+      this.#head = 0;
     }
     return taken;
   }

@@ -9,6 +9,7 @@ import {
   routeKey,
   type VxlanDevice,
 } from '../types.ts';
+import { columnWrites } from './columns.ts';
 import { forgetFlows } from './conntrack.ts';
 import { watchEvents } from './events.ts';
 import { indexOfLink, nameOfLink } from './libc.ts';
@@ -49,6 +50,10 @@ export function createNetlink(): Netlink {
           encode: (w, seq) => route.encodeRoute(w, change, seq, indexOf),
         })),
       );
+    },
+    writeRouteColumns: async (writes) => {
+      const failures = await write(columnWrites(writes, cached(indexOfLink)));
+      return failures.map(({ key, error, detail }) => ({ index: Number(key), error, detail }));
     },
     lookup: (to) => lookup(requests, to),
     listLinks: async () => (await dumpLinks()).map((found) => found.link),

@@ -54,6 +54,11 @@ export class MessageWriter {
     this.#view.setUint16(start + 6, this.#view.getUint16(start + 6, LITTLE) | flags, LITTLE);
     return this;
   }
+  /** Overwrites a word that was written before. */
+  patch32(at: number, value: number): this {
+    this.#view.setUint32(at, value, LITTLE);
+    return this;
+  }
   /** Sets rtm_flags of the route message being written: the last word of its rtmsg. */
   setRouteFlags(flags: number): this {
     this.#view.setUint32(this.#start + HEADER + 8, flags, LITTLE);

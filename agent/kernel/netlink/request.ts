@@ -4,8 +4,8 @@ import type { Failure } from '../types.ts';
 import { errnoName, NETLINK, NetlinkSocket, SOL_NETLINK } from './libc.ts';
 import { type Answer, Datagram, decodeAnswer, F, type Message, MessageWriter, NLMSG } from './message.ts';
 
-/** At most as many messages in one send as replies surely fit into the receive buffer. */
-const BATCH = 256;
+/** At most as many messages in one send as replies surely fit into the receive buffer (libc.ts makes it 8 MB; 212 kB hold 256). */
+const BATCH = 2048;
 const SEND_BYTES = 128 << 10;
 /** No single message of ours is longer: a multipath route of 128 hops is the largest. */
 const MESSAGE_MOST = 8 << 10;
