@@ -1,5 +1,15 @@
 import { Socket } from 'node:net';
-import { type Addr, addr, type Family, familyOf, messageOf, type Prefix, prefixAddr, prefixLength } from '#core';
+import {
+  type Addr,
+  addr,
+  type Family,
+  familyOf,
+  hasCode,
+  messageOf,
+  type Prefix,
+  prefixAddr,
+  prefixLength,
+} from '#core';
 import {
   acceptSocket,
   bindSocket,
@@ -49,9 +59,9 @@ class Connection implements TcpConnection {
     } as ConstructorParameters<typeof Socket>[0]);
     this.#socket.pause();
     const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
-    this.localAddress = addr(localAddress ?? '0.0.0.0');
+    this.localAddress = withoutZone(localAddress);
     this.localPort = localPort ?? 0;
-    this.remoteAddress = addr((remoteAddress ?? '0.0.0.0').replace(/%.*$/, ''));
+    this.remoteAddress = withoutZone(remoteAddress);
     this.remotePort = remotePort ?? 0;
     this.#socket.on('drain', () => this.#events?.onDrain());
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#end(error.code ?? messageOf(error)));
@@ -105,6 +115,9 @@ class Connection implements TcpConnection {
   }
 }
 
+/** The address of an end; of a connection that is gone already there is none. */
+const withoutZone = (text: string | undefined): Addr => addr((text ?? '0.0.0.0').replace(/%.*$/, ''));
+
 const keyOf = (password: string): Uint8Array => new TextEncoder().encode(password);
 
 function prepare({ address, localAddress, password, ttlSecurity }: ConnectOptions): number {
@@ -119,6 +132,17 @@ function prepare({ address, localAddress, password, ttlSecurity }: ConnectOption
     throw error;
   }
   return fd;
+}
+
+/** The connection of a descriptor; null when the peer has reset it meanwhile. */
+function opened(fd: number): Connection | null {
+  try {
+    return new Connection(fd);
+  } catch {
+    // Options cannot be set on a socket that is gone; there is nobody left to tell.
+    closeSocket(fd);
+    return null;
+  }
 }
 
 function connect(options: ConnectOptions, done: (result: TcpConnection | string) => void): () => void {
@@ -144,7 +168,7 @@ function connect(options: ConnectOptions, done: (result: TcpConnection | string)
     if (error !== null) {
       closeSocket(fd);
       done(error);
-    } else setImmediate(() => done(new Connection(fd)));
+    } else setImmediate(() => done(opened(fd) ?? 'the connection was reset at once'));
   });
   return () => {
     if (over) return;
@@ -204,12 +228,22 @@ class TcpListener implements Listener {
       refused.set(from, messageOf(error));
     }
   }
+  /** Without descriptors left nobody is let in; those who wait are taken when there are some again. */
+  #next(): number | null {
+    try {
+      return acceptSocket(this.#fd);
+    } catch (error) {
+      if (hasCode(error, 'KERNEL')) return null;
+      throw error;
+    }
+  }
   #accept(onConnection: (connection: TcpConnection) => void): void {
     // A bounded number a turn: the other sockets wait meanwhile.
     for (let i = 0; i < 64; i++) {
-      const fd = acceptSocket(this.#fd);
+      const fd = this.#next();
       if (fd === null) return;
-      const connection = new Connection(fd);
+      const connection = opened(fd);
+      if (!connection) continue;
       const rule = this.#rules.find((r) => r.from === connection.remoteAddress);
       if (rule?.ttlSecurity !== undefined) setTtlSecurity(fd, this.#family, rule.ttlSecurity);
       onConnection(connection);
