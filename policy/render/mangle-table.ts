@@ -1,39 +1,83 @@
+import type { Family } from '#core';
+import type { ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { FROM_HOST_ENDPOINT, TO_HOST_ENDPOINT } from './filter-table.ts';
+import { ALL_HOSTS, ALL_POOLS } from './nat-table.ts';
 import { ACCEPT, clearMark, ctstate, jump, marked, RETURN, rule, verdictBits } from './phrases.ts';
 
+export const EGRESS_DSCP = 'cali-egress-dscp';
+
+/** Code points by the names that endpoints may say (RFC 2474, 2597, 3246, 5865, 8622). */
+function codePoint(said: number | string): number {
+  const name = String(said).toUpperCase();
+  const [, first, second] = /^(?:CS|AF)(\d)(\d)?$/.exec(name) ?? [];
+  if (first !== undefined) return Number(first) * 8 + Number(second ?? 0) * 2;
+  const known: Record<string, number> = { DF: 0, LE: 1, VA: 44, EF: 46 };
+  return known[name] ?? Number(name);
+}
+
+/** Addresses whose packets get a code point, each with it, sorted; the smallest endpoint id wins one that two have. */
+export function codePoints(workloads: Iterable<ResolvedWorkload>, family: Family): [string, number][] {
+  const found = new Map<string, number>();
+  for (const { endpoint } of [...workloads].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    const { qosControls, ipNetworks } = endpoint.spec;
+    if (qosControls?.dscp === undefined) continue;
+    for (const net of ipNetworks ?? [])
+      if (net.includes(':') === (family === 6) && !found.has(net)) found.set(net, codePoint(qosControls.dscp));
+  }
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+export const dscpChain = (points: readonly [string, number][]): Chain => ({
+  name: EGRESS_DSCP,
+  closed: [],
+  rules: points.map(([net, value]) => rule([{ m: 'src', net }], { do: 'dscp', value })),
+});
+
+export interface MangleNeeds {
+  readonly hosts: boolean;
+  /** Packets of some workloads get a code point when they leave the cluster. */
+  readonly dscp: boolean;
+}
+
 /** Policy before DNAT, and policy of what the host itself sent and DNATed, whose interface is known only after. */
-export function mangleChains(config: RenderConfig): Chain[] {
+export function mangleChains(config: RenderConfig, needs: MangleNeeds): Chain[] {
   const { marks } = config;
   const accept = config.mangleAllowAction === 'Accept' ? ACCEPT : RETURN;
+  const leavesCluster = [ALL_POOLS, ALL_HOSTS].map((set) => ({ m: 'dst-set', set, negate: true }) as const);
+  const prerouting: Chain = {
+    name: 'cali-PREROUTING',
+    closed: [],
+    rules: [
+      rule([ctstate('RELATED', 'ESTABLISHED')], accept),
+      rule([marked(marks.accept)], accept, 'untracked policy accepted the packet'),
+      ...config.interfacePrefixes.map((prefix) => rule([{ m: 'in', iface: `${prefix}+` }], RETURN)),
+      rule([], jump(FROM_HOST_ENDPOINT)),
+      rule([marked(marks.accept)], accept, 'preDNAT policy accepted the packet'),
+    ],
+  };
+  const hosts = [
+    rule([marked(marks.accept)], RETURN, 'forwarded packet'),
+    rule([], clearMark(verdictBits(marks))),
+    rule([{ m: 'dnatted' }], jump(TO_HOST_ENDPOINT)),
+    rule([marked(marks.accept)], RETURN, 'host endpoint policy accepted the packet'),
+  ];
   return [
-    {
-      name: 'cali-PREROUTING',
-      closed: [],
-      rules: [
-        rule([ctstate('RELATED', 'ESTABLISHED')], accept),
-        rule([marked(marks.accept)], accept, 'untracked policy accepted the packet'),
-        ...config.interfacePrefixes.map((prefix) => rule([{ m: 'in', iface: `${prefix}+` }], RETURN)),
-        rule([], jump(FROM_HOST_ENDPOINT)),
-        rule([marked(marks.accept)], accept, 'preDNAT policy accepted the packet'),
-      ],
-    },
+    ...(needs.hosts ? [prerouting] : []),
     {
       name: 'cali-POSTROUTING',
       closed: [],
       rules: [
-        rule([marked(marks.accept)], RETURN, 'forwarded packet'),
-        rule([], clearMark(verdictBits(marks))),
-        rule([{ m: 'dnatted' }], jump(TO_HOST_ENDPOINT)),
-        rule([marked(marks.accept)], RETURN, 'host endpoint policy accepted the packet'),
+        ...(needs.dscp ? [rule(leavesCluster, jump(EGRESS_DSCP), 'leaves the cluster')] : []),
+        ...(needs.hosts ? hosts : []),
       ],
     },
   ];
 }
 
-export const mangleHooks = (): Hook[] =>
-  ['PREROUTING', 'POSTROUTING'].map((chain) => ({
+export const mangleHooks = (needs: MangleNeeds): Hook[] =>
+  [...(needs.hosts ? ['PREROUTING'] : []), ...(needs.hosts || needs.dscp ? ['POSTROUTING'] : [])].map((chain) => ({
     table: 'mangle',
     chain,
     insert: [rule([], jump(`cali-${chain}`))],

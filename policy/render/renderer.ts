@@ -165,8 +165,14 @@ class TableRenderer implements Renderer {
     return hooks;
   }
 
+  #hasCodePoints(): boolean {
+    for (const { endpoint } of this.#workloads.all.values())
+      if (endpoint.spec.qosControls?.dscp !== undefined) return true;
+    return false;
+  }
+
   #clusterSets(): SetChange[] {
-    const wanted = clusterSets(this.#config, this.#facts);
+    const wanted = clusterSets(this.#config, this.#facts, this.#hasCodePoints());
     const changes = diffSets(this.#clusterMembers, wanted);
     this.#clusterMembers = wanted;
     return changes;

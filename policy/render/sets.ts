@@ -64,24 +64,21 @@ export interface WantedSet {
   readonly members: ReadonlySet<string>;
 }
 
-/** Sets that follow from the cluster and not from policy: pools, hosts, overlay peers. */
-export function clusterSets(config: RenderConfig, facts: ClusterFacts): Map<string, WantedSet> {
+/**
+ * Sets that follow from the cluster and not from policy: pools, hosts, overlay peers.
+ * @param hasCodePoints whether a workload's packets are marked when they leave the cluster.
+ */
+export function clusterSets(config: RenderConfig, facts: ClusterFacts, hasCodePoints: boolean): Map<string, WantedSet> {
   const sets = new Map<string, WantedSet>();
   const add = (id: SetId, members: readonly string[]) => {
     for (const family of FAMILIES.filter((f) => config.families.includes(f)))
       sets.set(`${family} ${id}`, { id, type: 'hash:net', family, members: ofFamily(new Set(members), family) });
   };
-  if (facts.pools.some((pool) => pool.natOutgoing)) {
-    add(
-      ALL_POOLS,
-      facts.pools.map((pool) => pool.cidr),
-    );
-    add(
-      MASQUERADED_POOLS,
-      facts.pools.filter((pool) => pool.natOutgoing).map((pool) => pool.cidr),
-    );
-    if (config.nat.excludeHosts) add(ALL_HOSTS, facts.hosts);
-  }
+  const pools = (list: ClusterFacts['pools']) => list.map((pool) => pool.cidr);
+  const translated = facts.pools.filter((pool) => pool.natOutgoing);
+  if (translated.length > 0) add(MASQUERADED_POOLS, pools(translated));
+  if (translated.length > 0 || hasCodePoints) add(ALL_POOLS, pools(facts.pools));
+  if ((translated.length > 0 && config.nat.excludeHosts) || hasCodePoints) add(ALL_HOSTS, facts.hosts);
   if (config.vxlan) add(VXLAN_HOSTS, facts.vxlanHosts);
   return sets;
 }

@@ -23,7 +23,7 @@ import {
 } from './filter-table.ts';
 import { declareHosts, findHosts, type Hosts } from './host-layout.ts';
 import type { HooksByFamily, Library } from './library.ts';
-import { mangleChains, mangleHooks } from './mangle-table.ts';
+import { codePoints, dscpChain, EGRESS_DSCP, mangleChains, mangleHooks } from './mangle-table.ts';
 import { chainName } from './names.ts';
 import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
 import { DROP, RETURN, rule } from './phrases.ts';
@@ -192,10 +192,13 @@ function declareRaw(
 }
 
 function declareMangle(state: RenderState, family: Family, library: Library, hosts: Hosts): readonly Hook[] {
-  if (!hosts.some) return [];
-  for (const chain of mangleChains(state.config))
-    library.declareIn('mangle', family, [state.config], chain.name, () => chain);
-  return mangleHooks();
+  const { config, workloads } = state;
+  const points = codePoints(workloads.values(), family);
+  const needs = { hosts: hosts.some, dscp: points.length > 0 };
+  if (needs.dscp) library.declareIn('mangle', family, [JSON.stringify(points)], EGRESS_DSCP, () => dscpChain(points));
+  for (const chain of mangleChains(config, needs))
+    library.declareIn('mangle', family, [config, needs.hosts, needs.dscp], chain.name, () => chain);
+  return mangleHooks(needs);
 }
 
 function declareNat(state: RenderState, family: Family, library: Library): readonly Hook[] {

@@ -154,6 +154,7 @@ export const cases: readonly Case[] = [
           egressPacketRate: 500,
           egressPacketBurst: 50,
           ingressMaxConnections: 100,
+          dscp: 'AF41',
         },
       }),
       profile,

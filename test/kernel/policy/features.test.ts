@@ -182,6 +182,25 @@ describe.each(VARIANTS)('iptables-%s', (variant) => {
       expect(came.map((arrival) => arrival !== undefined)).toEqual(shots.map((_, i) => i < 3));
     });
 
+    test('packets of a workload that leave the cluster get its code point', async () => {
+      router.engine.setFacts({ ...facts, hosts: [own('office')] });
+      for (const [dscp, value] of [
+        ['EF', 46],
+        ['af21', 18],
+        ['CS5', 40],
+        [7, 7],
+      ] as const) {
+        await become({}, web({ qosControls: { dscp } }));
+        expect((await one(shot('web', 'out', family)))?.dscp).toBe(value);
+      }
+      expect((await one(shot('web', 'office', family)))?.dscp).toBe(0);
+      expect((await one(shot('web', 'db', family)))?.dscp).toBe(0);
+      expect((await one(shot('db', 'out', family)))?.dscp).toBe(0);
+      expect((await one(shot('out', 'web', family)))?.dscp).toBe(0);
+      await become();
+      expect((await one(shot('web', 'out', family)))?.dscp).toBe(0);
+    });
+
     test('what untracked policy accepts has no conntrack entry', async () => {
       const host = resource('HostEndpoint', 'h0', { node: 'node-a', interfaceName: 'eth0' }, { host: '' });
       const open = { selector: 'has(host)', applyOnForward: true, types: ['Ingress'], ingress: [{ action: 'Allow' }] };
