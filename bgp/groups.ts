@@ -104,7 +104,8 @@ export class Groups {
     const rib = this.#ribs[profile.family];
     const { prefixes, paths, attributes } = rib;
     const exporter = new GroupExporter(profile, new CompiledPolicy(policy), this.#contextOf(profile.family));
-    const out = new AdjOut({ prefixes, paths, attributes, exporter, addPath: profile.addPath });
+    const bestOf = (prefix: number, most: number) => rib.bestOf(prefix, most);
+    const out = new AdjOut({ prefixes, paths, attributes, exporter, addPath: profile.addPath, bestOf });
     const group = new Group(key, out, exporter);
     rib.attach(out);
     let at = 1;

@@ -38,6 +38,8 @@ export interface AdjOutOptions {
   readonly exporter: Exporter;
   /** RFC 7911: every accepted path is sent, up to this many a prefix; 0: the best one, without path identifiers. */
   readonly addPath: number;
+  /** The best paths of the prefix, at most so many. */
+  bestOf(prefix: number, most: number): readonly number[];
 }
 
 /**
@@ -162,14 +164,9 @@ export class AdjOut {
   }
 
   #updatePaths(prefix: number, entries: PathEntries): void {
-    const { paths, prefixes, exporter } = this.#o;
-    const wanted: number[] = [];
-    const best = prefixes.best[prefix];
-    if (best !== 0) wanted.push(best);
-    for (let row = prefixes.head[prefix]; row !== 0 && wanted.length < this.addPath; row = paths.next[row])
-      if (row !== best && paths.attr[row] !== 0) wanted.push(row);
+    const { paths, exporter, bestOf } = this.#o;
     const kept = new Set<number>();
-    for (const row of wanted) {
+    for (const row of bestOf(prefix, this.addPath)) {
       const emission = exporter.emit(prefix, row, this.emissions);
       if (emission === 0) continue;
       const entry = entries.findOrAdd(prefix, row);

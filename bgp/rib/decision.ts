@@ -46,6 +46,25 @@ export function decide(head: number, c: Candidates, losers: Losers | null, equal
   const left = rows;
   left.length = 0;
   for (let row = head; row !== 0; row = c.paths.next[row]) left.push(row);
+  return winner(left, c, losers, equal);
+}
+
+/** The best paths of the chain, the best one first: the decision again and again, each time without those that won before. */
+export function bestOf(head: number, most: number, c: Candidates): number[] {
+  const left: number[] = [];
+  for (let row = head; row !== 0; row = c.paths.next[row]) left.push(row);
+  const best: number[] = [];
+  while (best.length < most) {
+    const row = winner([...left], c, null, null);
+    if (row === 0) break;
+    best.push(row);
+    left.splice(left.indexOf(row), 1);
+  }
+  return best;
+}
+
+/** Leaves only the winner in `left`. */
+function winner(left: number[], c: Candidates, losers: Losers | null, equal: number[] | null): number {
   for (const step of STEPS) {
     if (step === 'BGP identifier' && equal) equal.push(...left);
     if (left.length === 0) return 0;

@@ -2,7 +2,7 @@ import type { Family } from '#core';
 import type { NlriBlock } from '../wire/types.ts';
 import type { AdjOut } from './adj-out.ts';
 import type { AttributeTable } from './attributes.ts';
-import { type Candidates, decide, type Losers } from './decision.ts';
+import { bestOf, type Candidates, decide, type Losers } from './decision.ts';
 import { PathTable } from './paths.ts';
 import { grown, PrefixTable } from './prefixes.ts';
 import type { Source } from './source.ts';
@@ -151,6 +151,10 @@ export class Rib {
   explain(id: number): { row: number; lost: Losers } {
     const lost: Losers = new Map();
     return { row: decide(this.prefixes.head[id], this.candidates, lost, null), lost };
+  }
+  /** The best paths, at most so many, the best one first. */
+  bestOf(id: number, most: number): number[] {
+    return bestOf(this.prefixes.head[id], most, this.candidates);
   }
   /** The paths that are as good as the best for forwarding. */
   equalPaths(id: number): number[] {
