@@ -35,7 +35,7 @@ export const FEEDERS = [
 /** Where the feeders find the two speakers. */
 export const OUR_MAIN = { 4: addr('10.99.0.1'), 6: addr('fd99::a:1') } as const;
 export const THEIR_MAIN = { 4: addr('10.99.1.1'), 6: addr('fd99::b:1') } as const;
-export const PASSWORD = 'a shared secret';
+export const PASSWORD = 'a_shared_secret';
 
 const FAMILIES_OF: Readonly<Record<Carries, readonly (4 | 6)[]>> = { v4: [4], v6: [6], 'v4+v6': [4, 6] };
 

@@ -57,9 +57,9 @@ export class SetUp {
     startFeeders(this.lab, this.internal);
     this.theirs = await this.daemon.start([...THEIR_ROUTES[4], ...THEIR_ROUTES[6]], false);
   }
-  /** Both ends' view, asked for at most a few times a second however many cells wait. */
-  look(): Promise<Both> {
-    if (!this.#seen || performance.now() - this.#seen.at > 300)
+  /** Both ends' view; the one before will do for whoever is content with it. */
+  look(fresh: boolean): Promise<Both> {
+    if (!this.#seen || (fresh && performance.now() - this.#seen.at > 300))
       this.#seen = { at: performance.now(), value: this.#look() };
     return this.#seen.value;
   }
@@ -79,6 +79,7 @@ export class SetUp {
   }
   /** A new start of one side gives new patience. */
   again(): void {
+    this.#seen = null;
     this.#since = performance.now();
   }
   /** Waits until the cell is as it should be on both ends. */

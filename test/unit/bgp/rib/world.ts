@@ -90,7 +90,8 @@ export class World {
       sourceOf: (index) => this.sources.get(index),
       interfaceOf: () => null,
     });
-    const out = new AdjOut({ prefixes, paths, attributes, exporter, addPath: exporter.profile.addPath });
+    const bestOf = (prefix: number, most: number) => this.rib.bestOf(prefix, most);
+    const out = new AdjOut({ prefixes, paths, attributes, exporter, addPath: exporter.profile.addPath, bestOf });
     this.rib.attach(out);
     this.rib.fill(out, 1, Number.MAX_SAFE_INTEGER);
     return out;
