@@ -20,6 +20,10 @@ export const frr: DaemonKind = {
   lacks: {
     as2: 'bgpd always announces 4-octet AS numbers, except where it negotiates no capability at all',
   },
+  omits: ({ feature, dial }) =>
+    feature === 'gtsm' && dial === 'they'
+      ? 'a GTSM session of one hop is dialled only when zebra knows the connected network, and none runs here'
+      : null,
   create: (lab, settings) => new Frr(lab, settings),
 };
 

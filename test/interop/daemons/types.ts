@@ -6,6 +6,8 @@ export interface DaemonKind {
   readonly name: string;
   /** Features that the packaged version has not, with the reason; their cells are left out. */
   readonly lacks: Readonly<Partial<Record<Feature, string>>>;
+  /** A single cell that cannot be shown, with the reason; null: it can. */
+  omits?(cell: Cell): string | null;
   create(lab: Lab, settings: DaemonSettings): Daemon;
 }
 
