@@ -21,7 +21,7 @@ import {
   type Prefix,
   prefixOf,
 } from '#core';
-import type { BgpIntent, IntentProblem } from './bgp-intent/index.ts';
+import type { BgpIntent, IntentProblem, LearnedVerdict } from './bgp-intent/index.ts';
 import type { InterfaceMonitor } from './interfaces.ts';
 import { type Route, routeKey, type Via } from './kernel/types.ts';
 import { learnedRoute, MAIN_TABLE } from './learned-route.ts';
@@ -49,9 +49,11 @@ export class Bgp {
   readonly #o: BgpOptions;
   readonly #speaker: Speaker;
   #intent: BgpIntent | undefined;
-  #verdict: (prefix: Prefix) => string | null = () => null;
+  #verdict: LearnedVerdict = { key: '', of: () => null };
   /** Best changes as they came, so that a changed verdict can be applied to what was learned before. */
   readonly #learned = new Map<Prefix, NonNullable<BestChange['best']>>();
+  /** The last line of log for each peer: empty for up, else the reason why it is down. */
+  readonly #told = new Map<string, string>();
   #started = false;
   #restarting = false;
   #inheritedTimer: Cancel = () => {};
@@ -86,16 +88,17 @@ export class Bgp {
   }
 
   /** The whole intent; differences are the speaker's business. `verdict` says which learned routes stay out of the kernel, and why. */
-  async set(intent: BgpIntent, verdict: (prefix: Prefix) => string | null): Promise<void> {
+  async set(intent: BgpIntent, verdict: LearnedVerdict): Promise<void> {
     const before = this.#intent;
     this.#intent = intent;
+    const isSame = verdict.key === this.#verdict.key;
     this.#verdict = verdict;
     this.#o.routes.replaceClass(
       'blackhole',
       intent.blackholes.map((to) => blackhole(to)),
     );
     this.#o.routes.replaceClass('peer', intent.peers.flatMap(peerRoute));
-    for (const [prefix, best] of this.#learned) this.#offer(prefix, best);
+    if (!isSame) for (const [prefix, best] of this.#learned) this.#offer(prefix, best);
     this.#report(before?.problems ?? [], intent.problems);
     if (!intent.speaker) {
       this.#speaker.setPeers([]);
@@ -165,7 +168,7 @@ export class Bgp {
   }
 
   #whyNotInKernel(prefix: Prefix): string {
-    const verdict = this.#verdict(prefix);
+    const verdict = this.#verdict.of(prefix);
     if (verdict) return verdict;
     const choice = this.#o.routes.explain(prefix);
     return choice && choice.winner.class !== 'bgp'
@@ -189,7 +192,7 @@ export class Bgp {
   }
 
   #offer(prefix: Prefix, best: NonNullable<BestChange['best']>): void {
-    if (this.#verdict(prefix) !== null) this.#o.routes.withdraw(prefix, 'bgp', OWNER);
+    if (this.#verdict.of(prefix) !== null) this.#o.routes.withdraw(prefix, 'bgp', OWNER);
     else this.#o.routes.offer({ class: 'bgp', owner: OWNER, route: learnedRoute(prefix, best) });
   }
 
@@ -202,15 +205,15 @@ export class Bgp {
     this.#o.onDirty();
   }
 
+  /** One line when a session comes up, one when it goes down, and one when the reason why it does not come up is another. */
   #onPeerState(peer: PeerStatus): void {
-    const fields = {
-      peer: peer.address,
-      state: peer.state,
-      resource: peer.resource,
-      ...(peer.reason && { reason: peer.reason }),
-    };
-    if (peer.state === 'Established') this.#o.log.info(fields, 'BGP session is up');
-    else if (peer.lastError) this.#o.log.warn({ ...fields, lastError: peer.lastError }, 'BGP session is down');
+    const isUp = peer.state === 'Established';
+    const why = isUp ? '' : (peer.reason ?? peer.lastError ?? '');
+    const fields = { peer: peer.address, state: peer.state, resource: peer.resource, ...(why && { reason: why }) };
+    const told = this.#told.get(peer.address);
+    if (isUp && told !== '') this.#o.log.info(fields, 'BGP session is up');
+    else if (!isUp && why !== '' && told !== why) this.#o.log.warn(fields, 'BGP session is down');
+    if (isUp || why !== '') this.#told.set(peer.address, why);
     this.#o.onDirty();
   }
 

@@ -59,6 +59,8 @@ export class RouteTable {
     if (!offers) this.#offers.set(candidate.route.to, [candidate]);
     else {
       const at = offers.findIndex((o) => o.class === candidate.class && o.owner === candidate.owner);
+      // What is offered again as it was changes nothing.
+      if (at >= 0 && isSame(offers[at], candidate)) return;
       if (at < 0) offers.push(candidate);
       else offers[at] = candidate;
     }
@@ -123,6 +125,9 @@ const sameLinkRoute = (a: Route, b: Route): boolean =>
   a.via.link === b.via.link &&
   a.source === b.source &&
   routeKey(a) === routeKey(b);
+
+const isSame = (a: Candidate, b: Candidate): boolean =>
+  a.rank === b.rank && (a.route === b.route || JSON.stringify(a.route) === JSON.stringify(b.route));
 
 function best(offers: readonly Candidate[] | undefined): Candidate | undefined {
   return offers?.reduce((a, b) => (compare(b, a) < 0 ? b : a));

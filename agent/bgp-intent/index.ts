@@ -7,7 +7,7 @@ import { sessions } from './sessions.ts';
 
 export { nodeFacts, routerIdOf } from './facts.ts';
 export * from './input.ts';
-export { learnedVerdict } from './learned.ts';
+export { type LearnedVerdict, learnedVerdict } from './learned.ts';
 
 /** What this node's speaker should be: whole, and a function of the input alone. */
 export interface BgpIntent {

@@ -349,7 +349,7 @@ describe('the speaker', () => {
 });
 
 test('learned routes that somebody else programs stay out of the kernel', () => {
-  const verdict = learnedVerdict(
+  const { of: verdict } = learnedVerdict(
     input({
       nodes: [A],
       config: { serviceClusterIPs: [{ cidr: '10.96.0.0/12' }] },
