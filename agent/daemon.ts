@@ -162,7 +162,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     tunnels: tunnelAddresses(base, store),
     secrets,
     desired: dataplane,
-    dispatch: 'tree',
+    filter: reconcilers.filter,
     health,
     clock,
     log,

@@ -6,6 +6,7 @@ import type { CniFile } from './cni-file.ts';
 import type { Intervals, NodeWide } from './felix.ts';
 import { nodeSettings, type Sysctl, workloadSettings } from './kernel/sysctl.ts';
 import type { Route } from './kernel/types.ts';
+import type { PacketFilter } from './packet-filter.ts';
 import type { Desired } from './pipeline.ts';
 import type { ChainOutcome, ChainReconciler } from './reconcile/chains.ts';
 import type { OverlayReconciler } from './reconcile/overlay.ts';
@@ -17,6 +18,7 @@ import type { OverlayIntent } from './vxlan.ts';
 export interface DataplaneParts {
   readonly chains: ChainReconciler;
   readonly sets: SetReconciler;
+  readonly filter: Pick<PacketFilter, 'removeLeftovers'>;
   /** undefined under --policy-only: routing is another plugin's. */
   readonly routes: RouteReconciler | undefined;
   /** undefined under --policy-only. */
@@ -39,7 +41,7 @@ const quiet = (work: () => void | Promise<void>) => async (): Promise<StepOutcom
  * The order in which the kernel is changed (invariants I1, I10), stated here and nowhere else: references before what refers to them, policy
  * before the route that makes a workload reachable, removal in reverse.
  */
-export function applySteps({ chains, sets, routes, overlay, settings, bgp }: DataplaneParts): ApplyStep[] {
+export function applySteps({ chains, sets, filter, routes, overlay, settings, bgp }: DataplaneParts): ApplyStep[] {
   return [
     {
       name: 'withdraw',
@@ -90,6 +92,12 @@ export function applySteps({ chains, sets, routes, overlay, settings, bgp }: Dat
       because: 'no rule names them any more, and destroying is slow',
       needs: ['chains'],
       run: () => sets.applyDeletes(),
+    },
+    {
+      name: 'other packet filter',
+      because: 'rules of the backend that is not in use go when those in use stand',
+      needs: ['chains'],
+      run: () => filter.removeLeftovers(),
     },
   ];
 }

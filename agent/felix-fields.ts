@@ -1,4 +1,4 @@
-/** What a field of FelixConfiguration does in tsnet; all take effect at once, without a restart. docs/CONFIG.md is generated from here. */
+/** What a field of FelixConfiguration does in tsnet; all take effect at once, without a restart, unless they say otherwise. docs/CONFIG.md is generated from here. */
 export interface FelixField {
   readonly default: string;
   /** What changes in the kernel when the field does. */
@@ -14,6 +14,10 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
   defaultEndpointToHostAction: {
     default: '`Drop`',
     effect: 'last rule of `cali-wl-to-host`: traffic of workloads to their own node after egress policy',
+  },
+  nftablesMode: {
+    default: '`Auto`, which is iptables',
+    effect: '`Enabled`: rules and sets are written to tables `tsnet` of nftables; read when the agent starts',
   },
   chainInsertMode: { default: '`insert`', effect: 'where our jumps stand in the kernel’s chains: first or last' },
   iptablesFilterAllowAction: {

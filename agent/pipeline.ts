@@ -21,6 +21,7 @@ import { Inbox } from './inbox.ts';
 import type { InterfaceMonitor } from './interfaces.ts';
 import type { Route } from './kernel/types.ts';
 import { hostMtu, workloadMtu } from './mtu.ts';
+import type { PacketFilter } from './packet-filter.ts';
 import type { RouteTable } from './routes.ts';
 import type { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
@@ -65,7 +66,8 @@ export interface PipelineOptions {
   readonly tunnels: TunnelAddresses | undefined;
   readonly secrets: Secrets;
   readonly desired: Desired;
-  readonly dispatch: RenderConfig['dispatch'];
+  /** Decides the packet filter by nftablesMode of FelixConfiguration. */
+  readonly filter: Pick<PacketFilter, 'choose'>;
   readonly health: Health;
   readonly clock: Clock;
   readonly log: Log;
@@ -201,7 +203,8 @@ export class Pipeline implements SyncSink {
     const labels = cluster.nodes.get(config.nodeName)?.metadata.labels ?? {};
     const spec = felixSpec(cluster.felixConfigurations, config.nodeName, labels);
     const vxlan = [...cluster.pools.values()].some((pool) => (pool.spec.vxlanMode ?? 'Never') !== 'Never');
-    const rendered = renderConfig(spec, config, { vxlan, dispatch: this.#o.dispatch });
+    const dispatch = this.#o.filter.choose(spec.nftablesMode) === 'nftables' ? 'map' : 'tree';
+    const rendered = renderConfig(spec, config, { vxlan, dispatch });
     const known = new Set(this.#problems.map((p) => p.message));
     for (const { field, message } of rendered.problems)
       if (!known.has(message)) this.#o.log.warn({ field }, `FelixConfiguration: ${message}; the default is used`);

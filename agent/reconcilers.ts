@@ -1,10 +1,9 @@
 import type { Clock, Log, Metrics } from '#core';
 import { CniFile, MTU_FILE } from './cni-file.ts';
-import { createIpset } from './kernel/ipset.ts';
-import { createIptables } from './kernel/iptables.ts';
 import type { Runner } from './kernel/runner.ts';
 import { sysctl } from './kernel/sysctl.ts';
 import type { Netlink } from './kernel/types.ts';
+import { PacketFilter } from './packet-filter.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
 import { OverlayReconciler } from './reconcile/overlay.ts';
 import { createRouteReconciler, type RouteReconciler } from './reconcile/routes.ts';
@@ -22,6 +21,8 @@ export interface Reconcilers {
   /** undefined under --policy-only: routing is another plugin's. */
   readonly routes: RouteReconciler | undefined;
   readonly overlay: OverlayReconciler | undefined;
+  /** iptables or nftables. */
+  readonly filter: PacketFilter;
   readonly mtuFile: CniFile;
   readonly settings: SettingsReconciler;
   close(): void;
@@ -41,20 +42,22 @@ export interface ReconcilerContext {
 }
 
 export function createReconcilers(context: ReconcilerContext): Reconcilers {
-  const { runner, netlink, variant, policyOnly, clock, log, metrics, onDirty } = context;
+  const { netlink, variant, policyOnly, clock, log, metrics, onDirty } = context;
+  const filter = new PacketFilter(context);
   const chains = new ChainReconciler({
-    backend: createIptables({ runner, variant }),
+    backend: filter.rules,
     families: [4, 6],
     clock,
     log,
     metrics,
   });
-  const sets = new SetReconciler({ backend: createIpset({ runner }), clock, log, metrics, maxElements: SET_SIZE });
+  const sets = new SetReconciler({ backend: filter.sets, clock, log, metrics, maxElements: SET_SIZE });
   const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
   const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
   const routes = policyOnly ? undefined : createRouteReconciler(context);
   return {
     variant,
+    filter,
     chains,
     sets,
     settings,

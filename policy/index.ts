@@ -22,6 +22,8 @@ export * from './render/config.ts';
 export * from './render/iptables-text.ts';
 export * from './render/marks.ts';
 export * from './render/names.ts';
+export * from './render/nft-text.ts';
 export * from './render/renderer.ts';
+export type { PrintedRule } from './render/values.ts';
 export * from './resolved.ts';
 export * from './types.ts';

@@ -1,4 +1,5 @@
 import { type Family, type Milliseconds, OperationalError } from '#core';
+import { printChain } from '#policy';
 import { restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
@@ -43,6 +44,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
 
   return {
     name: variant,
+    print: (family, _table, chain) => printChain(chain, family),
     async read(family, table) {
       if (variant === 'legacy' && !(await exists(family, table))) return EMPTY;
       const name = program(family, 'save');

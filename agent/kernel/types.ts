@@ -1,5 +1,5 @@
 import { type Addr, type Cancel, type Family, isHostPrefix, type Prefix } from '#core';
-import type { Chain, Hook, SetType, Table } from '#policy';
+import type { Chain, Hook, PrintedRule, SetType, Table } from '#policy';
 
 /** rtm_protocol of every route that tsnet owns (INTERFACES.md). */
 export const ROUTE_PROTOCOL = 80;
@@ -185,6 +185,8 @@ export interface TableState {
 /** iptables or nftables, behind the same values. */
 export interface RuleBackend {
   readonly name: 'nft' | 'legacy' | 'nftables';
+  /** The chain as this backend writes it. Throws an OperationalError VALIDATION for a value that cannot stand in a rule. */
+  print(family: Family, table: Table, chain: Chain): readonly PrintedRule[];
   read(family: Family, table: Table): Promise<TableState>;
   /**
    * Applies one atomic change of a table, and says how many rules that took and what the table holds now.
@@ -205,7 +207,8 @@ export interface TableChange {
 export interface SetState {
   readonly name: string;
   readonly type: SetType;
-  readonly maxElements: number;
+  /** undefined: the backend has no bound of its own. */
+  readonly maxElements: number | undefined;
   /** Members now. */
   readonly entries: number;
 }

@@ -1,5 +1,5 @@
 import { type Family, messageOf, OperationalError } from '#core';
-import { type Chain, type ChainRule, printChain, type Table } from '#policy';
+import type { Chain, ChainRule, Table } from '#policy';
 import type { RuleBackend, TableState } from '../kernel/types.ts';
 
 /** A chain with a rule that the kernel refuses. Until that changes, its closed form stands in its place. */
@@ -63,7 +63,7 @@ export async function findRefused(
           if (refused.has(chain)) return;
           refused.set(chain, {
             chain: chain.name,
-            rule: textOf(chain, rule, family),
+            rule: textOf(backend, family, table, chain, rule),
             owner: chain.owner ?? chain.name,
             error: ruleError,
           });
@@ -91,12 +91,11 @@ async function search<T>(
   await search(list.slice(middle), attempt, report);
 }
 
-function textOf(chain: Chain, rule: ChainRule, family: Family): string {
+function textOf(backend: RuleBackend, family: Family, table: Table, chain: Chain, rule: ChainRule): string {
   try {
-    return printChain({ name: chain.name, rules: [rule] }, family)[0].text.replace(
-      /^-m comment --comment "[^"]*" /,
-      '',
-    );
+    return backend
+      .print(family, table, { name: chain.name, rules: [rule] })[0]
+      .text.replace(/ ?(-m comment --)?comment "[^"]*"/, '');
   } catch (error) {
     return messageOf(error);
   }

@@ -28,7 +28,7 @@ interface Tracked {
   owner: string;
   readonly members: DeltaTracker<string, true>;
   /** What the kernel has under the name; undefined: nothing. */
-  actual: { readonly type: SetType; readonly maxElements: number } | undefined;
+  actual: { readonly type: SetType; readonly maxElements: number | undefined } | undefined;
   /** The kernel's members must be read before they are trusted. */
   unread: boolean;
 }
@@ -223,7 +223,7 @@ export class SetReconciler {
         set,
         (await this.#o.backend.list()).find((s) => s.name === name),
       );
-    if (set.actual?.type !== type || set.actual.maxElements !== this.#maxElements) {
+    if (set.actual?.type !== type || (set.actual.maxElements ?? this.#maxElements) !== this.#maxElements) {
       const all = new Map(members.allDesired);
       const maxElements = this.#maxElements;
       await this.#o.backend.create(name, type, family, new Set(all.keys()), maxElements);

@@ -1,5 +1,5 @@
 import { Backoff, type Clock, type Family, hasCode, type Log, type Milliseconds, messageOf } from '#core';
-import { type Chain, type Hook, printChain, type Table } from '#policy';
+import type { Chain, Hook, Table } from '#policy';
 import type { Failure, RuleBackend, TableState } from '../kernel/types.ts';
 import { closedForm, findRefused, type Refusal } from './refused.ts';
 
@@ -215,7 +215,8 @@ export class TableReconciler {
   #differs(chain: Chain, have: readonly (string | null)[] | undefined): boolean {
     if (!have || have.length !== chain.rules.length) return true;
     try {
-      return printChain(chain, this.#o.family).some((rule, i) => rule.hash !== have[i]);
+      const { backend, family, table } = this.#o;
+      return backend.print(family, table, chain).some((rule, i) => rule.hash !== have[i]);
     } catch {
       // It cannot be printed: the write will say so, by name.
       return true;

@@ -1,30 +1,25 @@
-import { createHash } from 'node:crypto';
-import { assertNever, Bug, err, type Family, OperationalError, ok, parseCidr, type Result } from '#core';
+import { assertNever, Bug, err, type Family, OperationalError, ok, type Result } from '#core';
 import type { Action, Chain, ChainRule, Match, PortRange } from '../types.ts';
 import { setName } from './names.ts';
 import { PROTOCOL } from './phrases.ts';
+import { hashed, hex, ifaceRef, integer, netRef, type PrintedRule, printable, rateRef, refuse } from './values.ts';
 
 /**
  * Chains as the lines of iptables-restore. This is the only place where a value becomes rule text, so it is the only place that must
  * not be fooled: each value is checked against what it may consist of, and a wrong one is refused (VALIDATION), never quoted and hoped for.
  */
-export interface PrintedRule {
-  /** 16 characters, unique to the rule, its place and what stands before it. */
-  readonly hash: string;
-  /** Without `-A CHAIN`. */
-  readonly text: string;
-}
 
 /** Prints a chain's rules; the hash runs from rule to rule, so it tells a moved rule from one in its place. */
 export function printRules(chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] {
-  let previous = '';
-  return rules.map((rule) => {
+  return hashed(chain, rules, (rule) => {
     const { matches, comment, action } = printParts(rule, family);
-    const body = [matches, comment, action].join('\0');
-    const hash = createHash('sha224').update(`${chain}\0${previous}\0${body}`).digest('base64url').slice(0, 16);
-    previous = hash;
-    const remark = `-m comment --comment "cali:${hash}${comment && ` ${comment}`}"`;
-    return { hash, text: [matches, remark, action].filter((part) => part !== '').join(' ') };
+    return {
+      body: [matches, comment, action].join('\0'),
+      text: (hash) =>
+        [matches, `-m comment --comment "cali:${hash}${comment && ` ${comment}`}"`, action]
+          .filter((part) => part !== '')
+          .join(' '),
+    };
   });
 }
 
@@ -55,26 +50,8 @@ function printParts(rule: ChainRule, family: Family): { matches: string; comment
 const COMMENT_MAX = 255 - 22;
 const rank = (m: Match): number => (m.m === 'in' || m.m === 'out' ? 0 : m.m === 'protocol' ? 1 : 2);
 
-/** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */
-const printable = (text: string, max: number): string =>
-  text
-    .replaceAll('"', "'")
-    .replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_')
-    .slice(0, max);
-
-function refuse(what: string, value: string): never {
-  throw new OperationalError('VALIDATION', `${what} ${JSON.stringify(value.slice(0, 80))} cannot stand in a rule`);
-}
 const chainRef = (name: string): string =>
   /^[A-Za-z0-9._/-]{1,28}$/.test(name) && !name.startsWith('-') ? name : refuse('chain', name);
-const ifaceRef = (name: string): string => (/^[A-Za-z0-9_.-]{1,15}\+?$/.test(name) ? name : refuse('interface', name));
-function netRef(text: string): string {
-  const parsed = parseCidr(text);
-  return parsed.ok ? text : refuse('network', text);
-}
-const integer = (value: number, most: number): number =>
-  Number.isInteger(value) && value >= 0 && value <= most ? value : refuse('number', String(value));
-const hex = (value: number): string => `0x${integer(value, 0xffffffff).toString(16)}`;
 const portsRef = (ports: readonly PortRange[]): string =>
   ports.map(([a, b]) => (a === b ? `${integer(a, 65535)}` : `${integer(a, 65535)}:${integer(b, 65535)}`)).join(',');
 
@@ -130,7 +107,7 @@ function printMatch(match: Match, family: Family): string {
       return `-m addrtype ${not}--${match.side}-type ${match.type}${limit}`;
     }
     case 'limit':
-      return `-m limit --limit ${rateRef(match.perSecond)} --limit-burst ${integer(match.burst, 10_000)}`;
+      return `-m limit --limit ${rateRef(match.perSecond, 10_000)} --limit-burst ${integer(match.burst, 10_000)}`;
     case 'connlimit-above':
       return `-m connlimit --connlimit-above ${integer(match.count, 0xffffffff)} --connlimit-mask 0 --connlimit-${match.side === 'src' ? 's' : 'd'}addr`;
     default:
@@ -177,15 +154,6 @@ function printAction(action: Action, family: Family): string {
     default:
       return assertNever(action);
   }
-}
-
-/** In the smallest unit that makes it a whole number; the kernel counts at most 10 000 a second. */
-function rateRef(perSecond: number): string {
-  for (const [unit, seconds] of Object.entries({ second: 1, minute: 60, hour: 3600, day: 86_400 })) {
-    const count = Math.round(perSecond * seconds);
-    if (count >= 1 && Math.abs(count - perSecond * seconds) < 1e-6 * count) return `${integer(count, 10_000)}/${unit}`;
-  }
-  return refuse('rate', String(perSecond));
 }
 
 const dashed = ([a, b]: PortRange): string => `${integer(a, 65535)}-${integer(b, 65535)}`;

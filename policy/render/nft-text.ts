@@ -1,0 +1,152 @@
+import { assertNever, Bug, type Family, OperationalError } from '#core';
+import type { Action, ChainRule, Match, PortRange, SetId, Table } from '../types.ts';
+import { setName } from './names.ts';
+import { hashed, hex, ifaceRef, integer, netRef, type PrintedRule, printable, rateRef } from './values.ts';
+
+/**
+ * Chains as the lines of `nft -f -`. As in iptables-text.ts, a value that may not stand in a rule is refused (VALIDATION), never quoted and
+ * hoped for. The tables of iptables become chains of one table: `filter-cali-FORWARD` is what `cali-FORWARD` of table filter is there.
+ */
+export function printNftRules(table: Table, chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] {
+  return hashed(chain, rules, (rule) => {
+    const matches = rule.match.map((m) => printMatch(m, family)).join(' ');
+    const comment = printable((rule.comments ?? []).join('; '), COMMENT_MAX);
+    const action = printAction(rule.action, table, family);
+    return {
+      body: [matches, comment, action].join('\0'),
+      text: (hash) =>
+        [matches, 'counter', action, `comment "cali:${hash}${comment && ` ${comment}`}"`]
+          .filter((part) => part !== '')
+          .join(' '),
+    };
+  });
+}
+/** NFTNL_UDATA_COMMENT_MAXLEN less its end, `cali:`, the hash and a space. */
+const COMMENT_MAX = 127 - 22;
+
+/** What a chain of one of iptables' tables is called in our own table. */
+export function nftChain(table: Table, name: string): string {
+  if (/^[A-Za-z0-9._/-]{1,28}$/.test(name)) return `${table}-${name}`;
+  throw new OperationalError('VALIDATION', `chain ${JSON.stringify(name.slice(0, 80))} cannot stand in a rule`);
+}
+/** nft takes no colon in a name; no name of ours has a slash of its own. */
+export const nftSet = (family: Family, id: SetId): string => setName(family, id).replaceAll(':', '/');
+
+const iface = (name: string): string => `"${ifaceRef(name).replace(/\+$/, '*')}"`;
+const ports = (ranges: readonly PortRange[]): string =>
+  `{ ${ranges.map(([a, b]) => (a === b ? `${integer(a, 65535)}` : dashed([a, b]))).join(', ')} }`;
+const dashed = ([a, b]: PortRange): string => `${integer(a, 65535)}-${integer(b, 65535)}`;
+
+function printMatch(match: Match, family: Family): string {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const not = 'negate' in match && match.negate ? '!= ' : '';
+  switch (match.m) {
+    case 'in':
+    case 'out':
+      return `${match.m === 'in' ? 'iifname' : 'oifname'} ${not}${iface(match.iface)}`;
+    case 'protocol':
+      return `meta l4proto ${not}${integer(match.protocol, 255)}`;
+    case 'src':
+    case 'dst':
+      return `${ip} ${match.m[0]}addr ${not}${netRef(match.net)}`;
+    case 'src-set':
+    case 'dst-set':
+      return `${ip} ${match.m[0]}addr ${not}@${nftSet(family, match.set)}`;
+    case 'src-port-set':
+    case 'dst-port-set': {
+      const side = match.m[0];
+      return `${ip} ${side}addr . meta l4proto . th ${side}port ${not}@${nftSet(family, match.set)}`;
+    }
+    case 'sports':
+    case 'dports':
+      return `th ${match.m.slice(0, -1)} ${not}${ports(match.ports)}`;
+    case 'icmp':
+      return printIcmp(match, family === 4 ? 'icmp' : 'icmpv6');
+    case 'mark':
+      return `meta mark & ${hex(match.mask)} ${match.negate ? '!=' : '=='} ${hex(match.value)}`;
+    case 'ctstate':
+      return `ct state ${not}{ ${match.states.join(', ').toLowerCase()} }`;
+    case 'ctdir-original':
+      return `ct direction ${match.negate ? 'reply' : 'original'}`;
+    case 'dnatted':
+      return match.negate ? 'ct status & dnat == 0' : 'ct status dnat';
+    case 'rpf-failed':
+      return 'fib saddr . mark . iif oif missing';
+    case 'addrtype':
+      return printAddressType(match, not);
+    case 'limit':
+      return `limit rate ${rateRef(match.perSecond, 0xffffffff)} burst ${integer(match.burst, 10_000)} packets`;
+    case 'connlimit-above':
+      return `ct count over ${integer(match.count, 0xffffffff)}`;
+    default:
+      return assertNever(match);
+  }
+}
+
+function printAddressType({ side, type, limitIface }: Match & { m: 'addrtype' }, not: string): string {
+  const iface = limitIface === undefined ? '' : limitIface === 'in' ? ' . iif' : ' . oif';
+  return `fib ${side[0]}addr${iface} type ${not}${type.toLowerCase()}`;
+}
+
+function printIcmp({ type, code, negate }: Match & { m: 'icmp' }, word: string): string {
+  const t = integer(type, 255);
+  if (code === undefined) return `${word} type ${negate ? '!= ' : ''}${t}`;
+  const c = integer(code, 255);
+  // Not both, which is more than not either.
+  return negate ? `${word} type . ${word} code != { ${t} . ${c} }` : `${word} type ${t} ${word} code ${c}`;
+}
+
+function printAction(action: Action, table: Table, family: Family): string {
+  switch (action.do) {
+    case 'accept':
+    case 'drop':
+    case 'return':
+    case 'notrack':
+      return action.do;
+    case 'reject':
+      if (action.with === 'tcp-reset') return 'reject with tcp reset';
+      return `reject with ${family === 4 ? 'icmp' : 'icmpv6'} port-unreachable`;
+    case 'jump':
+    case 'goto':
+      return `${action.do} ${nftChain(table, action.chain)}`;
+    case 'map':
+      return printMap(action, table);
+    case 'mark':
+      return printMark(action.value, action.mask);
+    case 'log':
+      return action.group === undefined
+        ? `log prefix "${printable(action.prefix, 127)}" level notice`
+        : `log prefix "${printable(action.prefix, 127)}" group ${integer(action.group, 65535)}`;
+    case 'masquerade':
+      return `masquerade${action.ports ? ` to :${dashed(action.ports)}` : ''}${action.randomFully ? ' fully-random' : ''}`;
+    case 'snat':
+    case 'dnat': {
+      const address = family === 6 && action.ports ? `[${netRef(action.to)}]` : netRef(action.to);
+      return `${action.do} to ${address}${action.ports ? `:${dashed(action.ports)}` : ''}${action.randomFully ? ' fully-random' : ''}`;
+    }
+    case 'dscp':
+      return `${family === 4 ? 'ip' : 'ip6'} dscp set ${integer(action.value, 63)}`;
+    case 'none':
+      return '';
+    default:
+      return assertNever(action);
+  }
+}
+
+/** One lookup, however many interfaces there are. */
+function printMap({ side, targets }: Action & { do: 'map' }, table: Table): string {
+  if (targets.size === 0) throw new Bug('a verdict map without targets');
+  const elements = [...targets].map(([name, chain]) => `${exactInterface(name)} : goto ${nftChain(table, chain)}`);
+  return `${side === 'in' ? 'iifname' : 'oifname'} vmap { ${elements.join(', ')} }`;
+}
+function exactInterface(name: string): string {
+  if (!name.endsWith('+')) return iface(name);
+  throw new OperationalError('VALIDATION', `interface ${JSON.stringify(name)} cannot stand in a verdict map`);
+}
+
+/** (mark & ~mask) | value. */
+function printMark(value: number, mask: number): string {
+  const keep = `meta mark & ${hex(~mask >>> 0)}`;
+  if (value === 0) return `meta mark set ${keep}`;
+  return value === mask ? `meta mark set meta mark | ${hex(value)}` : `meta mark set ${keep} | ${hex(value)}`;
+}

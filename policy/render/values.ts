@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import { OperationalError, parseCidr } from '#core';
+import type { ChainRule } from '../types.ts';
+
+/** What may stand in the text of a rule, for every printer: each value is checked against what it may consist of, and a wrong one is refused. */
+
+export interface PrintedRule {
+  /** 16 characters, unique to the rule, its place and what stands before it. */
+  readonly hash: string;
+  /** Without what names the chain. */
+  readonly text: string;
+}
+
+/** Hashes run from rule to rule, so they tell a moved rule from one in its place. */
+export function hashed(
+  chain: string,
+  rules: readonly ChainRule[],
+  print: (rule: ChainRule) => { body: string; text(hash: string): string },
+): PrintedRule[] {
+  let previous = '';
+  return rules.map((rule) => {
+    const { body, text } = print(rule);
+    const hash = createHash('sha224').update(`${chain}\0${previous}\0${body}`).digest('base64url').slice(0, 16);
+    previous = hash;
+    return { hash, text: text(hash) };
+  });
+}
+
+/** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */
+export const printable = (text: string, max: number): string =>
+  text
+    .replaceAll('"', "'")
+    .replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_')
+    .slice(0, max);
+
+export function refuse(what: string, value: string): never {
+  throw new OperationalError('VALIDATION', `${what} ${JSON.stringify(value.slice(0, 80))} cannot stand in a rule`);
+}
+export const ifaceRef = (name: string): string =>
+  /^[A-Za-z0-9_.-]{1,15}\+?$/.test(name) ? name : refuse('interface', name);
+export function netRef(text: string): string {
+  const parsed = parseCidr(text);
+  return parsed.ok ? text : refuse('network', text);
+}
+export const integer = (value: number, most: number): number =>
+  Number.isInteger(value) && value >= 0 && value <= most ? value : refuse('number', String(value));
+export const hex = (value: number): string => `0x${integer(value, 0xffffffff).toString(16)}`;
+
+/** In the smallest unit that makes it a whole number, at most `most`. */
+export function rateRef(perSecond: number, most: number): string {
+  for (const [unit, seconds] of Object.entries({ second: 1, minute: 60, hour: 3600, day: 86_400 })) {
+    const count = Math.round(perSecond * seconds);
+    if (count >= 1 && Math.abs(count - perSecond * seconds) < 1e-6 * count) return `${integer(count, most)}/${unit}`;
+  }
+  return refuse('rate', String(perSecond));
+}
