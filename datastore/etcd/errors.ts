@@ -32,6 +32,9 @@ const TEXTS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/user name is empty|authentication failed|invalid user|invalid auth token/, 'UNAUTHENTICATED'],
   [/permission denied/, 'PERMISSION'],
   [/required revision has been compacted|future revision/, 'COMPACTED'],
+  // The server's own view of the deadline that a call carries, with no code of its own, when it is faster than ours.
+  [/^context deadline exceeded$/, 'TIMEOUT'],
+  [/^context canceled$/, 'UNAVAILABLE'],
   [/no leader|leader changed|request timed out|not capable|server stopped/, 'UNAVAILABLE'],
 ];
 
