@@ -144,7 +144,7 @@ function compare(who: string, seen: readonly Seen[], expected: readonly string[]
 const plain = { med: null, originatorId: null, clusterList: [] };
 
 /** What both ends of an external session should have got. */
-export function expectedOf(cell: Cell, ours = OUR_ROUTES, theirs: Routes = THEIR_ROUTES): Expected {
+export function expectedOf(cell: Cell, ours: Routes = OUR_ROUTES, theirs: Routes = THEIR_ROUTES): Expected {
   const marks = { communities: [OUR_COMMUNITIES.standard], large: [OUR_COMMUNITIES.large] };
   const theirMarks = { communities: [THEIR_COMMUNITIES.standard], large: [THEIR_COMMUNITIES.large], med: THEIR_MED };
   const fed = { communities: [FED_COMMUNITIES.standard], large: [FED_COMMUNITIES.large] };

@@ -8,6 +8,8 @@ export interface DaemonKind {
   readonly lacks: Readonly<Partial<Record<Feature, string>>>;
   /** A single cell that cannot be shown, with the reason; null: it can. */
   omits?(cell: Cell): string | null;
+  /** Why a session that only it dials is not awaited after our end; absent: it dials again. */
+  readonly dialsLate?: string;
   create(lab: Lab, settings: DaemonSettings): Daemon;
 }
 
