@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto';
+import { createMetrics, type Metrics, realClock, silentLog } from '#core';
+import type { Update } from '#datastore';
+import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
+import { createIpset } from '../../agent/kernel/ipset.ts';
+import { createIptables } from '../../agent/kernel/iptables.ts';
+import { createNftSets } from '../../agent/kernel/nft-sets.ts';
+import { createNftables } from '../../agent/kernel/nftables.ts';
+import { createRunner } from '../../agent/kernel/runner.ts';
+import { ChainReconciler } from '../../agent/reconcile/chains.ts';
+import { SetReconciler } from '../../agent/reconcile/sets.ts';
+
+/**
+ * From an update to the kernel, with 1 000 local endpoints and 10 000 rules of policy: one policy edited, one endpoint added; then a set of
+ * 100 000 members built and one member changed. Root; run it inside a network namespace of its own (`unshare -n`).
+ *
+ *     unshare -n node --conditions=tsnet-source --import tsx test/bench/chains.bench.ts [nft|legacy|nftables] [rounds]
+ */
+
+const KIND = (process.argv[2] ?? 'nft') as 'nft' | 'legacy' | 'nftables';
+const ROUNDS = Number(process.argv[3] ?? 50);
+const ENDPOINTS = 1000;
+const POLICIES = 2000;
+
+const runner = createRunner({ log: silentLog });
+const metrics = (): Metrics => createMetrics();
+const parts = { clock: realClock, log: silentLog };
+const engine = createPolicyEngine({
+  node: 'n',
+  config: { ...DEFAULT_RENDER_CONFIG, dispatch: KIND === 'nftables' ? 'map' : 'tree' },
+});
+const chains = new ChainReconciler({
+  ...parts,
+  metrics: metrics(),
+  backend: KIND === 'nftables' ? createNftables({ runner }) : createIptables({ runner, variant: KIND }),
+  families: [4, 6],
+});
+const sets = new SetReconciler({
+  ...parts,
+  metrics: metrics(),
+  backend: KIND === 'nftables' ? createNftSets({ runner }) : createIpset({ runner }),
+  maxElements: 1 << 20,
+});
+
+function update(kind: string, id: string, spec: object, labels?: Record<string, string>): void {
+  const [namespace, name] = id.includes('/') ? id.split('/') : [undefined, id];
+  const value = { apiVersion: 'projectcalico.org/v3', kind, metadata: { name, namespace, labels }, spec };
+  engine.onUpdate({ kind, id, revision: 1n, value } as unknown as Update);
+}
+function endpoint(i: number): void {
+  const interfaceName = `cali${createHash('sha1').update(String(i)).digest('hex').slice(0, 11)}`;
+  const ipNetworks = [`10.65.${i >> 8}.${i & 255}/32`];
+  const spec = { node: 'n', orchestrator: 'k8s', endpoint: 'eth0', interfaceName, ipNetworks };
+  update('WorkloadEndpoint', `space/w-${i}`, spec, { app: `app-${i % (POLICIES / 2)}` });
+}
+function policy(i: number, edit = 0): void {
+  const ingress = [0, 1, 2, 3, 4].map((r) => ({
+    action: 'Allow',
+    protocol: 'TCP',
+    source: { nets: [`10.${r}.${edit & 255}.0/24`] },
+    destination: { ports: [8000 + r] },
+  }));
+  update('GlobalNetworkPolicy', `p-${i}`, {
+    selector: `app == 'app-${i % (POLICIES / 2)}'`,
+    types: ['Ingress'],
+    ingress,
+  });
+}
+async function apply(): Promise<number> {
+  const changes = engine.flush();
+  sets.update(changes.sets);
+  chains.update(changes);
+  const before = await sets.applyUpdates();
+  const { written, failures } = await chains.apply();
+  if (failures.length + before.failures.length > 0) throw new Error(JSON.stringify([before.failures, failures]));
+  return written;
+}
+async function measure(name: string, change: (round: number) => void): Promise<void> {
+  const times: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const started = performance.now();
+    change(round);
+    await apply();
+    times.push(performance.now() - started);
+  }
+  times.sort((a, b) => a - b);
+  const at = (q: number) => times[Math.floor(q * (times.length - 1))].toFixed(1);
+  console.log(`${KIND}: ${name}: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, of ${ROUNDS}`);
+}
+async function timed(name: string, work: () => Promise<unknown>): Promise<void> {
+  const started = performance.now();
+  const result = await work();
+  console.log(`${KIND}: ${name}: ${(performance.now() - started).toFixed(0)} ms (${String(result)} written)`);
+}
+
+for (let i = 0; i < POLICIES; i++) policy(i);
+for (let i = 0; i < ENDPOINTS; i++) endpoint(i);
+await timed('everything for the first time', apply);
+chains.resync();
+await timed('read back, nothing changed', apply);
+await measure('one policy edited', (round) => policy((round * 17) % ENDPOINTS, round + 1));
+await measure('one endpoint added', (round) => endpoint(ENDPOINTS + round));
+const nets = Array.from({ length: 100_000 }, (_, i) => `172.${16 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}/32`);
+update('GlobalNetworkSet', 'large', { nets }, { large: 'yes' });
+update('GlobalNetworkPolicy', 'p-0', {
+  selector: "app == 'app-0'",
+  types: ['Ingress'],
+  ingress: [{ action: 'Allow', source: { selector: "large == 'yes'" } }],
+});
+await timed('a set of 100 000 members built', apply);
+await measure('one member added', (round) => {
+  update('GlobalNetworkSet', `small-${round}`, { nets: [`192.0.2.${round & 255}/32`] }, { large: 'yes' });
+});
+runner.close();
