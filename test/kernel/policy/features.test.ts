@@ -83,6 +83,17 @@ describe.each(VARIANTS)('iptables-%s', (variant) => {
       expect(sameAddress((await one(shot('out', 'office', family)))?.source, own('out'))).toBe(true);
     });
 
+    test.runIf(family === 4)('translation to an address of choice', async () => {
+      router.engine.setFacts(facts);
+      await become({
+        nat: { excludeHosts: false, randomFully: true, outgoingAddress: '192.0.2.99', portRange: [1000, 1999] },
+      });
+      for (const protocol of [6, 17, 1])
+        expect((await one(shot('web', 'out', family, { protocol, icmpType: 8, icmpCode: 0 })))?.source).toBe(
+          '192.0.2.99',
+        );
+    });
+
     test('hosts of the cluster may be excluded from translation', async () => {
       router.engine.setFacts({ ...facts, hosts: [own('office')] });
       await become({ nat: { excludeHosts: true, randomFully: true } });
@@ -199,6 +210,58 @@ describe.each(VARIANTS)('iptables-%s', (variant) => {
       expect((await one(shot('out', 'web', family)))?.dscp).toBe(0);
       await become();
       expect((await one(shot('web', 'out', family)))?.dscp).toBe(0);
+    });
+
+    describe('a service that somebody else translates', () => {
+      const iptables = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant} -w -t nat`;
+      const port = (number: number) => ({ protocol: 6, destination: addr(SERVICE[family]), destinationPort: number });
+      const at = (name: string, number: number) =>
+        family === 4 ? `${own(name)}:${number}` : `[${own(name)}]:${number}`;
+      const link = (name: string) =>
+        resource('HostEndpoint', name, { node: 'node-a', interfaceName: name }, { host: name });
+      const deny = (direction: 'Ingress' | 'Egress', ports: number[], spec: object = {}) =>
+        resource('GlobalNetworkPolicy', 'p', {
+          selector: 'has(host)',
+          types: [direction],
+          [direction.toLowerCase()]: [{ action: 'Deny', protocol: 'TCP', destination: { ports } }, { action: 'Allow' }],
+          ...spec,
+        });
+      const preDNAT = { applyOnForward: true, preDNAT: true };
+      const serve = (op: 'A' | 'D') =>
+        router.namespace.sh(`set -e
+          ${iptables} -${op} PREROUTING -d ${SERVICE[family]} -p tcp --dport 80 -j DNAT --to ${at('web', 8080)}
+          ${iptables} -${op} OUTPUT -d ${SERVICE[family]} -p tcp --dport 80 -j DNAT --to ${at('office', 81)}`);
+      beforeEach(() => {
+        serve('A');
+        return () => serve('D');
+      });
+
+      test('preDNAT policy sees the address before, forward policy the one after', async () => {
+        const sent = shot('out', 'web', family, port(80));
+        await become();
+        expect(await one(sent)).toBeDefined();
+        for (const [ports, spec, passes] of [
+          [[80], preDNAT, false],
+          [[8080], preDNAT, true],
+          [[80], { applyOnForward: true }, true],
+          [[8080], { applyOnForward: true }, false],
+        ] as const) {
+          await become({}, link('eth0'), deny('Ingress', [...ports], spec));
+          expect([ports, spec, (await one(sent, passes)) !== undefined]).toEqual([ports, spec, passes]);
+        }
+      });
+
+      test('what the host sends is judged by the interface and the port that it ends up with', async () => {
+        const sent = shot('host', 'office', family, port(80));
+        for (const [name, ports, passes] of [
+          ['eth1', [81], false],
+          ['eth1', [80], true],
+          ['eth0', [80, 81], true],
+        ] as const) {
+          await become({}, link(name), deny('Egress', [...ports]));
+          expect([name, ports, (await one(sent, passes)) !== undefined]).toEqual([name, ports, passes]);
+        }
+      });
     });
 
     test('what untracked policy accepts has no conntrack entry', async () => {
