@@ -224,7 +224,9 @@ function delta(
   const lines: string[] = [];
   for (const [i, { hash, text }] of want.entries()) {
     if (i >= have.length) lines.push(`add rule ${chain} ${text}`);
-    else if (have[i] !== hash) lines.push(`replace rule ${chain} handle ${handles[i]} ${text}`);
+    // Not `replace`: nft 1.0 aborts at one that holds a set with ranges.
+    else if (have[i] !== hash)
+      lines.push(`insert rule ${chain} handle ${handles[i]} ${text}\ndelete rule ${chain} handle ${handles[i]}`);
   }
   for (let i = want.length; i < have.length; i++) lines.push(`delete rule ${chain} handle ${handles[i]}`);
   return lines;

@@ -38,7 +38,7 @@ function web(spec: object): AnyResource {
 const sameAddress = (a: string | undefined, b: string): boolean =>
   a !== undefined && addressBytes(a).equals(addressBytes(b));
 
-describe.each(VARIANTS)('iptables-%s', (variant) => {
+describe.each(VARIANTS)('%s', (variant) => {
   let router: Router;
   beforeAll(async () => {
     router = await makeRouter(variant, PLUGGED, HOST_ACTOR.addresses);
@@ -213,7 +213,7 @@ describe.each(VARIANTS)('iptables-%s', (variant) => {
     });
 
     describe('a service that somebody else translates', () => {
-      const iptables = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant} -w -t nat`;
+      const iptables = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant === 'iptables-legacy' ? 'legacy' : 'nft'} -w -t nat`;
       const port = (number: number) => ({ protocol: 6, destination: addr(SERVICE[family]), destinationPort: number });
       const at = (name: string, number: number) =>
         family === 4 ? `${own(name)}:${number}` : `[${own(name)}]:${number}`;

@@ -3,7 +3,9 @@ import type { AnyResource } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG, type Packet, type PolicyEngine, type RenderConfig } from '#policy';
 import { createIpset } from '../../../agent/kernel/ipset.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
-import { createRunner } from '../../../agent/kernel/runner.ts';
+import { createNftSets } from '../../../agent/kernel/nft-sets.ts';
+import { createNftables } from '../../../agent/kernel/nftables.ts';
+import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
 import { SetReconciler } from '../../../agent/reconcile/sets.ts';
 import { type Actor, idOf, updateOf } from '../../scenarios/index.ts';
@@ -13,8 +15,8 @@ import { cable, ownStack, type Port } from './ports.ts';
 
 /** One node as a router in a namespace of its own, whose rules are those of tsnet, with a cable to everybody who sends or receives. */
 
-export type Variant = 'nft' | 'legacy';
-export const VARIANTS: readonly Variant[] = ['nft', 'legacy'];
+export type Variant = 'iptables-nft' | 'iptables-legacy' | 'nftables';
+export const VARIANTS: readonly Variant[] = ['iptables-nft', 'iptables-legacy', 'nftables'];
 
 /** Name of the router itself, as a sender and receiver. */
 export const HOST = 'host';
@@ -111,32 +113,35 @@ function wiring(far: string, all: readonly Plugged[], host: Record<Family, strin
     ${cables.join('\n')}`;
 }
 
+function backends(variant: Variant, runner: Runner) {
+  if (variant === 'nftables') return { rules: createNftables({ runner }), sets: createNftSets({ runner }) };
+  const kind = variant === 'iptables-nft' ? 'nft' : 'legacy';
+  return { rules: createIptables({ runner, variant: kind }), sets: createIpset({ runner }) };
+}
+
 function makeKernel(variant: Variant) {
   const runner = createRunner({ log: silentLog });
   const parts = { clock: realClock, log: silentLog };
-  const engine = createPolicyEngine({ node: NODE, config: DEFAULT_RENDER_CONFIG });
-  const chains = new ChainReconciler({
-    ...parts,
-    metrics: createMetrics(),
-    backend: createIptables({ runner, variant }),
-    families: [4, 6],
-  });
+  const base: RenderConfig = { ...DEFAULT_RENDER_CONFIG, dispatch: variant === 'nftables' ? 'map' : 'tree' };
+  const engine = createPolicyEngine({ node: NODE, config: base });
+  const { rules, sets: backend } = backends(variant, runner);
+  const chains = new ChainReconciler({ ...parts, metrics: createMetrics(), backend: rules, families: [4, 6] });
   const sets = new SetReconciler({
     ...parts,
     metrics: createMetrics(),
-    backend: createIpset({ runner }),
+    backend,
     maxElements: 65536,
     destroysPerPass: 2,
   });
   let there = new Map<string, AnyResource>();
-  let config: RenderConfig = DEFAULT_RENDER_CONFIG;
+  let config = base;
 
   async function become(resources: readonly AnyResource[], change: Partial<RenderConfig> = {}): Promise<void> {
     const next = new Map(resources.map((r) => [`${r.kind}/${idOf(r)}`, r]));
     for (const [key, old] of there) if (!next.has(key)) engine.onUpdate(updateOf(old, false));
     for (const [key, value] of next) if (there.get(key) !== value) engine.onUpdate(updateOf(value));
     there = next;
-    const wanted = { ...DEFAULT_RENDER_CONFIG, ...change };
+    const wanted = { ...base, ...change };
     if (JSON.stringify(wanted) !== JSON.stringify(config)) engine.setConfig(wanted);
     config = wanted;
     const changes = engine.flush();

@@ -41,7 +41,7 @@ async function play(router: Router, scenario: Scenario, config: Partial<RenderCo
   expect(verdicts((i) => arrived[i] !== undefined)).toEqual(verdicts((i) => scenario.probes[i].allow));
 }
 
-describe.each(VARIANTS)('iptables-%s', (variant) => {
+describe.each(VARIANTS)('%s', (variant) => {
   let router: Router;
   beforeAll(async () => {
     router = await makeRouter(variant, PLUGGED, HOST_ACTOR.addresses);

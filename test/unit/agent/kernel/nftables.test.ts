@@ -24,7 +24,7 @@ const drop = { match: [], action: { do: 'drop' } } as const;
 const accept = { match: [], action: { do: 'accept' } } as const;
 
 describe('rules', () => {
-  test('a changed rule is replaced by its handle, its neighbours are not mentioned', async () => {
+  test('a changed rule takes the place of its handle, its neighbours are not mentioned', async () => {
     let listed = '';
     const { runner, written } = recorder(() => listed);
     const nft = createNftables({ runner });
@@ -36,7 +36,7 @@ describe('rules', () => {
     const changed = { name: 'cali-x', rules: [accept, { match: [], action: { do: 'return' } } as const] };
     await nft.write(4, 'filter', { update: [changed], remove: [], base: after });
     expect(written[1]).toMatch(
-      /^add table ip tsnet\nreplace rule ip tsnet filter-cali-x handle 8 counter return comment "cali:.{16}"\n$/,
+      /^add table ip tsnet\ninsert rule ip tsnet filter-cali-x handle 8 counter return comment "cali:.{16}"\ndelete rule ip tsnet filter-cali-x handle 8\n$/,
     );
   });
 
