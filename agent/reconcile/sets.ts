@@ -213,10 +213,9 @@ export class SetReconciler {
 
   /** Resolves with the number of members written. */
   async #write(name: string, set: Tracked): Promise<number> {
-    const { members, type, family, owner } = set;
+    const { members, type, family } = set;
     const count = members.allDesired.size;
-    if (count > this.#maxElements)
-      throw new RangeError(`${owner} stands for ${count} members; maxIpsetSize is ${this.#maxElements}`);
+    if (count > this.#maxElements) throw new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
     if (set.unread)
       await this.#readSet(
         name,

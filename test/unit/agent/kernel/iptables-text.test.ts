@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest';
+import { createMetrics, FakeClock, silentLog } from '#core';
+import { chooseVariant } from '../../../../agent/kernel/iptables.ts';
+import { restoreText } from '../../../../agent/kernel/iptables-restore.ts';
+import { parseSave } from '../../../../agent/kernel/iptables-save.ts';
+import type { Runner } from '../../../../agent/kernel/runner.ts';
+import type { SetBackend, TableState } from '../../../../agent/kernel/types.ts';
+import { SetReconciler } from '../../../../agent/reconcile/sets.ts';
+
+const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
+const rule = (verdict: 'accept' | 'drop' | 'return') => ({ match: [], action: { do: verdict } }) as const;
+
+describe('iptables-restore', () => {
+  test('a new chain is declared and filled; what changes in the middle is replaced in its place; the end is deleted', () => {
+    const first = restoreText(4, 'filter', {
+      update: [{ name: 'cali-x', rules: [rule('accept'), rule('return'), rule('drop')] }],
+      remove: [],
+      base: EMPTY,
+    });
+    expect(first.rules).toBe(3);
+    expect(first.text.split('\n').slice(0, 2)).toEqual(['*filter', ':cali-x - [0:0]']);
+    const second = restoreText(4, 'filter', {
+      update: [{ name: 'cali-x', rules: [rule('accept'), rule('drop')] }],
+      remove: [],
+      base: first.after,
+    });
+    expect(second.text).toMatch(/^\*filter\n-R cali-x 2 [^\n]*-j DROP\n-D cali-x 3\nCOMMIT\n$/);
+    const third = restoreText(4, 'filter', { update: [], remove: ['cali-x', 'cali-none'], base: second.after });
+    expect(third.text).toBe('*filter\n:cali-x - [0:0]\n-X cali-x\nCOMMIT\n');
+  });
+
+  test('what is saved is read back as what was written, with strangers between our rules', () => {
+    const { text, after } = restoreText(4, 'filter', {
+      update: [{ name: 'cali-x', rules: [rule('accept')] }],
+      remove: [],
+      base: EMPTY,
+    });
+    const line = text.split('\n').find((l) => l.startsWith('-A'))!;
+    const saved = `*filter\n:FORWARD ACCEPT [0:0]\n:cali-x - [0:0]\n-A FORWARD -j DROP\n${line.replace('cali-x', 'FORWARD')}\n${line}\n-A cali-x -j LOG\nCOMMIT\n`;
+    const state = parseSave(saved);
+    expect(state.chains.get('cali-x')).toEqual([after.chains.get('cali-x')![0], null]);
+    expect(state.hooks.get('FORWARD')).toMatchObject([{ position: 2, hash: after.chains.get('cali-x')![0] }]);
+    expect(state.lengths.get('FORWARD')).toBe(2);
+  });
+});
+
+describe('the variant', () => {
+  const machine = (tables: string, saves: Record<string, string>): Runner => ({
+    run: async ({ argv }) => {
+      const stdout = argv[0] === 'cat' ? tables : (saves[argv[0]] ?? '');
+      return { code: 0, stdout, stderr: '', pid: 1 };
+    },
+    isOurs: () => false,
+    close: () => {},
+  });
+  const some = '-A INPUT -j ACCEPT\n-A INPUT -j DROP\n';
+
+  test.each([
+    ['no legacy table: nft, and the legacy tool is not even asked', '', {}, 'nft'],
+    ['legacy holds the rules', 'filter\n', { 'iptables-legacy-save': some, 'iptables-nft-save': '' }, 'legacy'],
+    ['nft holds the rules', 'filter\n', { 'iptables-legacy-save': '', 'iptables-nft-save': some }, 'nft'],
+    [
+      'the hint of kubelet counts more than rules',
+      'filter\n',
+      { 'iptables-legacy-save': some, 'iptables-nft-save': ':KUBE-IPTABLES-HINT - [0:0]\n' },
+      'nft',
+    ],
+  ] as const)('%s', async (_, tables, saves, expected) => {
+    expect(await chooseVariant(machine(tables, saves), 'auto')).toBe(expected);
+    expect(await chooseVariant(machine(tables, saves), 'legacy')).toBe('legacy');
+  });
+});
+
+test('a set that is too large is an error that names its selector, and harms no other set', async () => {
+  const made: string[] = [];
+  const backend: SetBackend = {
+    list: async () => [],
+    members: async () => new Set(),
+    create: async (name) => void made.push(name),
+    change: async () => {},
+    destroy: async () => {},
+  };
+  const parts = { backend, clock: new FakeClock(), log: silentLog, metrics: createMetrics(), maxElements: 2 };
+  const sets = new SetReconciler(parts);
+  const set = (id: string, owner: string, ...added: string[]) =>
+    ({
+      id,
+      owner,
+      type: 'hash:net',
+      family: 4,
+      members: { added: new Set(added), removed: new Set<string>() },
+    }) as const;
+  sets.update([set('s:a', 'all()', '10.0.0.1', '10.0.0.2', '10.0.0.3'), set('s:b', "app == 'b'", '10.0.0.1')]);
+  const { failures } = await sets.applyUpdates();
+  expect(failures).toMatchObject([{ error: 'SET', detail: 'all(): 3 members; maxIpsetSize is 2' }]);
+  expect(made).toEqual(['cali40s:b']);
+});
