@@ -12,7 +12,11 @@ export interface Sysctl {
   write(path: string, value: string): void;
 }
 
-const ROOT = '/proc/sys/';
+/**
+ * A container without privileges has a /proc/sys that it cannot write; there the machine's own is mounted elsewhere, and the variable says where. Either
+ * way `net` is that of the namespace that we are in.
+ */
+const ROOT = `${process.env.TSNET_PROC_SYS ?? '/proc/sys'}/`;
 
 export const sysctl: Sysctl = {
   read(path) {
