@@ -42,9 +42,10 @@ function mtuOf({ conf }: AttachmentCall): number {
   return /^\d{2,5}$/.test(text) ? Number(text) : 0;
 }
 
-/** With policy type `k8s` a pod's labels, ports and profiles are Kubernetes'. */
+/** A pod's labels, ports and annotations are Kubernetes', where the configuration says how to ask it. */
 async function demandOf({ conf, identity }: AttachmentCall): Promise<Demand> {
-  if (conf.policy?.type !== 'k8s' || !identity.pod) return plainDemand(conf);
+  const asks = conf.policy?.type === 'k8s' || conf.kubernetes?.kubeconfig;
+  if (!asks || !identity.pod) return plainDemand(conf);
   const { readPod } = await import('./kubernetes.ts');
   return podDemand(conf, identity.namespace, await readPod(conf, identity.namespace, identity.pod));
 }

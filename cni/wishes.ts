@@ -33,7 +33,9 @@ export function podDemand(conf: Conf, name: string, { pod, namespace }: PodFacts
     mac: annotation('hwAddr'),
     traits: {
       labels: { ...pod.metadata.labels },
-      profiles: [`kns.${name}`, ...(account ? [`ksa.${name}.${account}`] : [])],
+      // Profiles of namespaces are made by kube-controllers; policy type `k8s` says that it runs.
+      profiles:
+        conf.policy?.type === 'k8s' ? [`kns.${name}`, ...(account ? [`ksa.${name}.${account}`] : [])] : [conf.name],
       serviceAccountName: account,
       ports: portsOf(pod),
     },

@@ -41,12 +41,39 @@ for (const name of ['ca.pem', 'cert.pem', 'key.pem'])
     });
   }
 
+// The plugin asks the API server about pods by the token of a Secret, which does not end with this container.
+const token = env.TOKEN_SOURCE ?? '/etc/tsnet/token';
+const hasToken = existsSync(join(token, 'token')) && env.KUBERNETES_SERVICE_HOST !== undefined;
+if (hasToken) {
+  const host = env.KUBERNETES_SERVICE_HOST.includes(':')
+    ? `[${env.KUBERNETES_SERVICE_HOST}]`
+    : env.KUBERNETES_SERVICE_HOST;
+  const cluster = {
+    server: `https://${host}:${env.KUBERNETES_SERVICE_PORT ?? '443'}`,
+    'certificate-authority-data': readFileSync(join(token, 'ca.crt')).toString('base64'),
+  };
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'tsnet',
+    contexts: [{ name: 'tsnet', context: { cluster: 'tsnet', user: 'tsnet' } }],
+    clusters: [{ name: 'tsnet', cluster }],
+    users: [{ name: 'tsnet', user: { token: readFileSync(join(token, 'token'), 'utf8').trim() } }],
+  };
+  place(join(net, 'tsnet-kubeconfig'), (path) => writeFileSync(path, JSON.stringify(kubeconfig), { mode: 0o600 }));
+}
+
 // The configuration last: with it the node is ready for pods.
 const conflist = JSON.parse(readFileSync(template, 'utf8'));
 for (const plugin of conflist.plugins ?? [])
   if (plugin.type === 'tsnet-cni') {
     plugin.nodename = env.NODENAME ?? plugin.nodename;
     plugin.etcd_endpoints = env.ETCD_ENDPOINTS ?? plugin.etcd_endpoints;
+    if (hasToken)
+      plugin.kubernetes = {
+        kubeconfig: `${env.CNI_NET_DIR_ON_HOST ?? '/etc/cni/net.d'}/tsnet-kubeconfig`,
+        ...plugin.kubernetes,
+      };
     const seen = (name) =>
       existsSync(join(copies, name)) ? `${env.CNI_NET_DIR_ON_HOST ?? '/etc/cni/net.d'}/tsnet-tls/${name}` : undefined;
     plugin.etcd_ca_cert_file = seen('ca.pem');

@@ -1,10 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../namespace.ts';
-import { type Container, NODE, Rig } from './rig.ts';
+import { type Container, exchange, NODE, Rig } from './rig.ts';
 
 /** tsnet-cni as a runtime runs it: one file, a real etcd, and containers that are network namespaces. */
 
@@ -241,4 +242,40 @@ test('ADD waits for the agent, and goes on with a warning when it does not come'
   expect(status).toBe(0);
   expect(stderr).toContain('has not said in time');
   await rig.del(container, rig.conf({ name: 'x' }));
+});
+
+test('the installer fills empty directories with all that the plugin needs, Node.js included', async () => {
+  const [bin, net] = [join(rig.dir, 'host-bin'), join(rig.dir, 'host-net')];
+  const deploy = join(import.meta.dirname, '../../../deploy');
+  execFileSync(process.execPath, [join(deploy, 'install-cni.mjs')], {
+    env: {
+      CNI_BIN_DIR: bin,
+      CNI_BIN_DIR_ON_HOST: bin,
+      CNI_NET_DIR: net,
+      TSNET_CNI_FILE: join(rig.dir, 'bin/tsnet-cni'),
+      CNI_CONF_TEMPLATE: join(deploy, 'cni/10-tsnet.conflist'),
+      ETCD_ENDPOINTS: rig.etcd.url,
+      NODENAME: NODE,
+    },
+  });
+  const { plugins, name, cniVersion } = JSON.parse(readFileSync(join(net, '10-tsnet.conflist'), 'utf8'));
+  const conf = {
+    ...plugins[0],
+    name,
+    cniVersion,
+    ipam_lock_file: join(rig.dir, 'lock'),
+    policy_setup_timeout_seconds: 0,
+  };
+  const container = rig.container('installed');
+  const env = {
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+    CNI_CONTAINERID: container.id,
+    CNI_NETNS: container.netns,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: bin,
+  };
+  const added = await exchange(join(bin, 'tsnet-cni'), { ...env, CNI_COMMAND: 'ADD' }, JSON.stringify(conf));
+  expect(added).toMatchObject({ status: 0 });
+  await exchange(join(bin, 'tsnet-cni'), { ...env, CNI_COMMAND: 'DEL' }, JSON.stringify(conf));
+  expect(await rig.held()).toEqual(NOTHING);
 });

@@ -300,7 +300,9 @@ test('a pod’s labels, ports, profiles and annotations make its endpoint', () =
       metadata: { labels: { team: 'a' }, annotations: { 'cni.projectcalico.org/ipv6pools': '["fd00::/64"]' } },
     },
   };
-  expect(podDemand(conf(), 'prod', facts)).toEqual({
+  const k8s = conf({ policy: { type: 'k8s' } });
+  expect(podDemand(conf(), 'prod', facts).traits.profiles).toEqual(['net1']);
+  expect(podDemand(k8s, 'prod', facts)).toEqual({
     mac: '02:00:00:00:00:01',
     traits: {
       labels: { app: 'web' },
