@@ -151,6 +151,11 @@ export function setTtlSecurity(fd: number, family: Family, hops: number): void {
     setNumber(fd, IPPROTO.ipv6, IPV6_MINHOPCOUNT, 256 - hops, 'IPV6_MINHOPCOUNT');
   }
 }
+/** For a listening socket: its half of the handshake goes out with the greatest TTL, or a peer with GTSM drops it. */
+export function setGreatestTtl(fd: number, family: Family): void {
+  if (family === 4) setNumber(fd, IPPROTO.ip, IP_TTL, 255, 'IP_TTL');
+  else setNumber(fd, IPPROTO.ipv6, IPV6_UNICAST_HOPS, 255, 'IPV6_UNICAST_HOPS');
+}
 export const setNoDelay = (fd: number): void => setNumber(fd, IPPROTO.tcp, TCP_NODELAY, 1, 'TCP_NODELAY');
 
 /**

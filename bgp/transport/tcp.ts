@@ -16,6 +16,7 @@ import {
   closeSocket,
   listenSocket,
   openSocket,
+  setGreatestTtl,
   setMd5,
   setNoDelay,
   setTtlSecurity,
@@ -192,6 +193,7 @@ class TcpListener implements Listener {
     this.#fd = openSocket(this.#family);
     try {
       bindSocket(this.#fd, address, port);
+      setGreatestTtl(this.#fd, this.#family);
       listenSocket(this.#fd, BACKLOG);
     } catch (error) {
       closeSocket(this.#fd);

@@ -21,10 +21,6 @@ export const frr: DaemonKind = {
     as2: 'bgpd always announces 4-octet AS numbers, except where it negotiates no capability at all',
   },
   dialsLate: 'bgpd without zebra was not seen to dial again within 45 s of the death of its peer',
-  omits: ({ feature, dial }) =>
-    feature === 'gtsm' && dial === 'they'
-      ? 'a GTSM session of one hop is dialled only when zebra knows the connected network, and none runs here'
-      : null,
   create: (lab, settings) => new Frr(lab, settings),
 };
 
