@@ -156,7 +156,9 @@ export function outputChain(config: RenderConfig, needs: FilterNeeds): Chain {
         ? [
             rule([], clearMark(verdictBits(config.marks))),
             // The outgoing interface of a packet that was DNATed here is known only after: mangle POSTROUTING takes it.
-            rule([{ m: 'dnatted', negate: true }], jump(TO_HOST_ENDPOINT)),
+            // Said this way round because nftables matches neither `dnat` nor its opposite on a packet without conntrack entry.
+            rule([{ m: 'dnatted' }], RETURN),
+            rule([], jump(TO_HOST_ENDPOINT)),
             rule([marked(config.marks.accept)], allowVerdict(config), 'host endpoint policy accepted the packet'),
           ]
         : []),

@@ -54,6 +54,8 @@ const NORMAL: readonly HostScenario[] = [
       'host > out tcp/80 no',
       'host > out udp/53 yes',
       'host > out tcp/53 no',
+      // Conntrack has no entry for this one.
+      'host > out 58 v4 no',
       'host > out tcp/6443 yes',
       'out > web tcp/80 yes',
       'web > out tcp/80 yes',
