@@ -1,8 +1,17 @@
 import type { Metrics } from '#core';
+import type { RouteTable } from './routes.ts';
 import { endpointStates, type StatusParts } from './status.ts';
 
 /** What the agent as a whole counts; its parts declare their own. */
-export function declareAgentMetrics(metrics: Metrics, parts: StatusParts): void {
+export function declareAgentMetrics(metrics: Metrics, parts: StatusParts, table: RouteTable): void {
+  metrics.gauge(
+    'tsnet_routes_offered',
+    'Prefixes for which a route is offered, by kind of route',
+    ['kind'],
+    (gauge) => {
+      for (const [kind, count] of table.counts) gauge.set({ kind }, count);
+    },
+  );
   metrics.gauge('tsnet_build_info', 'Always 1; the version is a label', ['version']).set({ version: parts.version }, 1);
   metrics.gauge('tsnet_ready', '1 when the agent is ready', [], (gauge) =>
     gauge.set(parts.health.notReadyReasons.length === 0 ? 1 : 0),

@@ -200,7 +200,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     lag,
   };
   const status = () => nodeStatus(parts);
-  declareAgentMetrics(metrics, parts);
+  declareAgentMetrics(metrics, parts, table);
   // The files of a directory are a person's; status does not belong among them.
   if (store.type !== 'directory')
     publish(base, new Publisher({ store, node: config.nodeName, clock, log, status: () => published(status(), bgp) }));

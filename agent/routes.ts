@@ -116,6 +116,10 @@ export class RouteTable {
   get size(): number {
     return this.#offers.size;
   }
+  /** How many prefixes each class offers, those included that a stronger class wins. */
+  get counts(): ReadonlyMap<RouteClass, number> {
+    return new Map([...this.#byClass].map(([name, prefixes]) => [name, prefixes.size]));
+  }
 }
 
 /** Offers of workloads are renewed at every event of their interface; most of the time nothing has changed. */

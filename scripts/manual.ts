@@ -10,6 +10,7 @@ import { ChainReconciler } from '../agent/reconcile/chains.ts';
 import { OverlayReconciler } from '../agent/reconcile/overlay.ts';
 import { createRouteReconciler } from '../agent/reconcile/routes.ts';
 import { SetReconciler } from '../agent/reconcile/sets.ts';
+import { RouteTable } from '../agent/routes.ts';
 import type { StatusParts } from '../agent/status.ts';
 
 /** Every part that declares metrics, made once without a kernel or a datastore beneath it. */
@@ -24,7 +25,7 @@ function declareAll(metrics: Metrics): void {
   declareSyncMetrics(metrics);
   new LoopLag(metrics).stop();
   declarePeerMetrics(metrics, () => []);
-  declareAgentMetrics(metrics, { version: '', bgp: {} } as unknown as StatusParts);
+  declareAgentMetrics(metrics, { version: '', bgp: {} } as unknown as StatusParts, new RouteTable());
 }
 
 /** The generated pages of docs/, by path. */
