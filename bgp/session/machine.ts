@@ -16,7 +16,7 @@ import type { Loop } from '../loop.ts';
 import type { TcpConnection } from '../transport/types.ts';
 import type { SessionState } from '../types.ts';
 import { notificationName } from '../wire/codes.ts';
-import { frame } from '../wire/frame.ts';
+import { frame, lengthAt, typeAt } from '../wire/frame.ts';
 import { encodeNotification } from '../wire/notification.ts';
 import { encodeOpen } from '../wire/open.ts';
 import type { Malformed, Message, MessageType, Negotiated } from '../wire/types.ts';
@@ -104,9 +104,11 @@ export class Machine {
       this.#busy = false;
     }
   }
-  /** Sends on the Established session; false: wait for `onDrain`. */
+  /** Sends whole messages on the Established session; false: wait for `onDrain`. */
   send(bytes: Uint8Array): boolean {
-    return this.#up === null || this.#up.tcp.write(bytes);
+    if (this.#up === null) return true;
+    for (let at = 0; at < bytes.length; at += lengthAt(bytes, at)) this.messages[typeAt(bytes, at)].out++;
+    return this.#up.tcp.write(bytes);
   }
 
   #step(event: Event): void {

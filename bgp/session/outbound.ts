@@ -24,7 +24,6 @@ export class Outbound {
   /** End-of-RIB and routes wait until the speaker has heard its peers (RFC 4724 §4.1). */
   isDeferred = false;
   #blocked = false;
-  messages = 0;
 
   constructor(source: number, groups: Groups, enhancedRefresh: boolean, send: (bytes: Uint8Array) => boolean) {
     this.#source = source;

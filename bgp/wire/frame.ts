@@ -19,7 +19,7 @@ export function nextFrame(bytes: Uint8Array, start: number, end: number, maxMess
   for (let i = start; i < marker; i++) ones &= bytes[i];
   if (ones !== 0xff) return malformed('reset', ERROR.header, HEADER_ERROR.notSynchronised, 'marker is not all ones');
   if (end - start < HEADER_LENGTH) return 0;
-  const length = (bytes[start + 16] << 8) | bytes[start + 17];
+  const length = lengthAt(bytes, start);
   const type = TYPES[bytes[start + 18]];
   if (length < HEADER_LENGTH) return badLength(bytes, start, length);
   if (!type)
@@ -37,7 +37,10 @@ export function nextFrame(bytes: Uint8Array, start: number, end: number, maxMess
   return end - start < length ? 0 : length;
 }
 
-/** The type of a message that `nextFrame` has found at `start`. */
+/** The length in bytes of a whole message at `start`, its header included. */
+export const lengthAt = (bytes: Uint8Array, start: number): number => (bytes[start + 16] << 8) | bytes[start + 17];
+
+/** The type of a whole message at `start`. */
 export const typeAt = (bytes: Uint8Array, start: number): MessageType => TYPES[bytes[start + 18]];
 
 const TYPES: readonly MessageType[] = [];

@@ -28,6 +28,17 @@ describe('a session', () => {
     net.pass(200);
     expect(a.speaker.peers()[0]).toMatchObject({ state: 'Established', flaps: 0 });
   });
+  test('each end counts the messages that the other one counts', async () => {
+    const [a, b] = await two();
+    a.originate('10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16');
+    a.originate('10.1.0.0/16');
+    const [{ messages: ofA }] = a.speaker.peers();
+    const [{ messages: ofB }] = b.speaker.peers();
+    // End-of-RIB, an announcement, a withdrawal.
+    expect(ofA.UPDATE.out).toBe(3);
+    for (const type of Object.keys(ofA))
+      expect([type, ofA[type].out, ofA[type].in]).toEqual([type, ofB[type].in, ofB[type].out]);
+  });
   test('a lost session takes its routes along, and comes back', async () => {
     const [a, b] = await two();
     b.originate('10.2.0.0/16');
