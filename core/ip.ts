@@ -65,6 +65,7 @@ export function prefix(text: string): Prefix {
 
 /** The network of the given length that holds the address: host bits are cleared. */
 export function prefixOf(address: Addr, length: number): Prefix {
+  if (length === bitsOf(familyOf(address))) return hostPrefix(address);
   const bytes = addrBytes(address);
   maskBytes(bytes, length);
   return `${bytesToAddr(bytes)}/${length}` as Prefix;

@@ -64,13 +64,17 @@ export function parseKey(key: string): ParsedKey | null {
 }
 
 function parseResourceKey(rest: string): ParsedKey | null {
-  const parts = rest.split('/');
-  const kind = kindOfPlural(parts[0]);
-  if (!kind || parts.includes('')) return null;
-  if (parts.length !== (KINDS[kind].namespaced ? 3 : 2)) return null;
-  const id = parts.slice(1).join('/');
-  const name = parts[parts.length - 1];
-  return { type: 'resource', kind, id, name, namespace: KINDS[kind].namespaced ? parts[1] : null };
+  const slash = rest.indexOf('/');
+  const kind = kindOfPlural(rest.slice(0, Math.max(0, slash)));
+  if (!kind) return null;
+  // A part of the key, not a text of its own: of one key in hundreds of thousands both are kept.
+  const id = rest.slice(slash + 1);
+  const cut = id.indexOf('/');
+  if (!KINDS[kind].namespaced)
+    return cut < 0 && id !== '' ? { type: 'resource', kind, id, name: id, namespace: null } : null;
+  const name = id.slice(cut + 1);
+  if (cut <= 0 || name === '' || name.includes('/')) return null;
+  return { type: 'resource', kind, id, name, namespace: id.slice(0, cut) };
 }
 
 function parseIpamKey(rest: string): ParsedKey | null {

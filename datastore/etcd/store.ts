@@ -123,9 +123,16 @@ async function* pages(kv: KVClient, first: Promise<IRangeResponse>, end: Buffer)
   let page = await first;
   const { revision } = page.header;
   for (;;) {
-    if (page.kvs.length > 0) yield page.kvs.map(keyValue);
-    if (!page.more || page.kvs.length === 0) return;
-    const key = keyAfter(page.kvs[page.kvs.length - 1].key);
-    page = await kv.range({ key, range_end: end, limit: PAGE, revision });
+    const { kvs, more } = page;
+    if (kvs.length === 0) return;
+    // etcd reads the next page while the reader works on this one; never more than one lies waiting.
+    const next = more
+      ? kv.range({ key: keyAfter(kvs[kvs.length - 1].key), range_end: end, limit: PAGE, revision })
+      : null;
+    // A reader that stops early does not take it.
+    next?.catch(() => {});
+    yield kvs.map(keyValue);
+    if (!next) return;
+    page = await next;
   }
 }

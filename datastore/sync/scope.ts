@@ -1,12 +1,12 @@
 import { Backoff, messageOf, OperationalError, sleep } from '#core';
 import { hasTieredName } from '../codec.ts';
-import { type ParsedKey, parseKey, RESOURCES_PREFIX } from '../keys.ts';
+import { parseKey, RESOURCES_PREFIX } from '../keys.ts';
 import { shown } from '../model/fields.ts';
 import type { AnyResource } from '../model/index.ts';
 import type { WatchEvent } from '../store.ts';
 import type { SyncStatus, Update, WatchedKind } from '../update.ts';
 import { decodeValue } from './decode.ts';
-import { SyncState } from './state.ts';
+import { SyncState, watchedAs } from './state.ts';
 import type { SyncerOptions } from './syncer.ts';
 
 /** How long one piece of decoding may hold the event loop; milliseconds. */
@@ -58,19 +58,16 @@ export class Scope {
     const snapshot = this.#options.store.list(this.#prefix);
     // The pages reject with the same error; this one only must not go unhandled.
     snapshot.revision.catch(() => {});
-    // It may have been set back while nobody watched, and then equal revisions say nothing about contents.
     this.#state.distrust();
     let told = false;
-    const present = new Set<string>();
     for await (const page of snapshot) {
       if (!told) this.#tell('resyncing');
       told = true;
-      for (const { key } of page) present.add(key);
-      await this.#take(page.map((entry) => ({ ...entry, revision: entry.modRevision })));
+      await this.#take(page, ({ key, value, modRevision }) => this.#one(key, value, modRevision));
     }
     const revision = await snapshot.revision;
     if (!told) this.#tell('resyncing');
-    this.#state.deleteAllBut(present, revision);
+    this.#state.deleteUnseen(revision);
     this.#backoff.reset();
     this.#options.metrics?.snapshots.inc();
     return revision;
@@ -81,7 +78,7 @@ export class Scope {
     for await (const message of this.#options.store.watch(this.#prefix, revision, this.#signal)) {
       switch (message.type) {
         case 'events':
-          await this.#take(lastOfEach(message.events));
+          await this.#take(lastOfEach(message.events), ({ key, value, revision }) => this.#one(key, value, revision));
           break;
         case 'progress':
           break;
@@ -103,12 +100,12 @@ export class Scope {
   }
 
   /** Decodes in slices of a few milliseconds and delivers each. */
-  async #take(entries: Iterable<WatchEvent>): Promise<void> {
+  async #take<E>(entries: Iterable<E>, read: (entry: E) => Update | null): Promise<void> {
     const { clock, sink } = this.#options;
     let updates: Update[] = [];
     let until = clock.now() + SLICE;
     for (const entry of entries) {
-      const update = this.#one(entry);
+      const update = read(entry);
       if (update) updates.push(update);
       if (clock.now() < until) continue;
       if (updates.length > 0) sink.onUpdates(updates);
@@ -120,9 +117,9 @@ export class Scope {
     if (updates.length > 0) sink.onUpdates(updates);
   }
 
-  #one({ key, value, revision }: WatchEvent): Update | null {
+  #one(key: string, value: string | null, revision: bigint): Update | null {
     const parsed = parseKey(key);
-    const target = parsed && watchedAs(parsed);
+    const target = watchedAs(parsed);
     if (!parsed || !target) {
       const unknown = value !== null && !parsed && key.startsWith(RESOURCES_PREFIX);
       if (unknown) this.#state.invalid(key, 'unknown', key, 'is not the key of a kind that exists here');
@@ -130,7 +127,7 @@ export class Scope {
       return null;
     }
     const { kind, id } = target;
-    if (!this.#kinds.has(kind) || !this.#state.note(key, kind, id, value === null ? null : revision)) return null;
+    if (!this.#kinds.has(kind) || !this.#state.note(key, value === null ? null : revision)) return null;
     const isPolicy = parsed.type === 'resource' && hasTieredName(parsed.kind);
     if (value === null) {
       this.#state.valid(key);
@@ -144,20 +141,6 @@ export class Scope {
     } else this.#state.valid(key);
     if (isPolicy) this.#state.policy(key, (object as AnyResource | null)?.metadata.name ?? null);
     return { kind, id, value: object, revision } as Update;
-  }
-}
-
-/** The kind and id under which a key is delivered; null for keys that are read, but not followed. */
-function watchedAs(parsed: ParsedKey): { kind: WatchedKind; id: string } | null {
-  switch (parsed.type) {
-    case 'resource':
-      return { kind: parsed.kind, id: parsed.id };
-    case 'affinity':
-      return { kind: 'IpamAffinity', id: parsed.id };
-    case 'block':
-      return { kind: 'IpamBlock', id: parsed.id };
-    default:
-      return null;
   }
 }
 

@@ -1,24 +1,24 @@
 import { hasTieredName } from '../codec.ts';
+import { type ParsedKey, parseKey } from '../keys.ts';
 import { shown } from '../model/fields.ts';
 import { Twins, twinMessage } from '../twins.ts';
 import type { SyncSink, Update, WatchedKind } from '../update.ts';
 import { isKind } from '../validate.ts';
 
-interface Known {
-  readonly kind: WatchedKind;
-  readonly id: string;
-  /** Revision last delivered; negative: to be delivered again whatever its revision. */
-  revision: bigint;
-}
+/** In place of a revision: to be delivered again, whatever its revision. */
+const DISTRUSTED = -1n;
 
 /** What the sink has been told: which keys exist at which revision, and which of them are invalid. */
 export class SyncState {
   readonly #sink: SyncSink;
-  readonly #known = new Map<string, Known>();
+  /** Revision last delivered, by key: one of these for every object of the cluster. */
+  readonly #known = new Map<string, bigint>();
   readonly #invalid = new Set<string>();
+  /** Those of the invalid keys that the snapshot being read has not shown yet. */
+  #doubted = new Set<string>();
   readonly #twins = new Twins((key, name) => {
-    const known = this.#known.get(key);
-    if (name !== null && known) this.invalid(key, known.kind, known.id, twinMessage(name), true);
+    const target = this.#known.has(key) && watchedAs(parseKey(key));
+    if (name !== null && target) this.invalid(key, target.kind, target.id, twinMessage(name), true);
     else this.valid(key);
   });
 
@@ -27,12 +27,11 @@ export class SyncState {
   }
 
   /** Takes note of a key's revision (null: deleted); false when the sink knows that already. */
-  note(key: string, kind: WatchedKind, id: string, revision: bigint | null): boolean {
+  note(key: string, revision: bigint | null): boolean {
     if (revision === null) return this.#known.delete(key);
     const known = this.#known.get(key);
-    if (known && known.revision >= revision) return false;
-    if (known) known.revision = revision;
-    else this.#known.set(key, { kind, id, revision });
+    if (known !== undefined && known >= revision) return false;
+    this.#known.set(key, revision);
     return true;
   }
 
@@ -41,31 +40,55 @@ export class SyncState {
     this.#twins.set(key, name);
   }
 
-  /** After a complete snapshot: what is known but not present is gone. */
-  deleteAllBut(present: ReadonlySet<string>, revision: bigint): void {
+  /**
+   * A snapshot begins: what was known is to be delivered again, because the store may have been set back while nobody watched, and then revisions say
+   * nothing about contents.
+   */
+  distrust(): void {
+    for (const key of this.#known.keys()) this.#known.set(key, DISTRUSTED);
+    this.#doubted = new Set(this.#invalid);
+  }
+
+  /** The snapshot is complete: what is known, but was not in it, is gone. */
+  deleteUnseen(revision: bigint): void {
     const gone: Update[] = [];
-    for (const [key, { kind, id }] of this.#known) {
-      if (present.has(key)) continue;
+    for (const [key, known] of this.#known) {
+      if (known !== DISTRUSTED) continue;
       this.#known.delete(key);
+      const target = watchedAs(parseKey(key));
+      if (!target) continue;
+      const { kind, id } = target;
       if (isKind(kind) && hasTieredName(kind)) this.policy(key, null);
       gone.push({ kind, id, value: null, revision } as Update);
     }
-    for (const key of this.#invalid) if (!present.has(key)) this.valid(key);
+    for (const key of this.#doubted) this.valid(key);
+    this.#doubted.clear();
     if (gone.length > 0) this.#sink.onUpdates(gone);
   }
 
-  /** The store is not the one that was read before: revisions say nothing about contents any more. */
-  distrust(): void {
-    for (const known of this.#known.values()) known.revision = -1n;
-  }
-
   invalid(key: string, kind: string, id: string, message: string, used = false): void {
+    this.#doubted.delete(key);
     this.#invalid.add(key);
     const where = shown(key, 300);
     this.#sink.onInvalid(where, { where, kind, id: shown(id, 300), message, ...(used && { used }) });
   }
 
   valid(key: string): void {
+    this.#doubted.delete(key);
     if (this.#invalid.delete(key)) this.#sink.onInvalid(shown(key, 300), null);
+  }
+}
+
+/** The kind and id under which a key is delivered; null for keys that are read, but not followed. */
+export function watchedAs(parsed: ParsedKey | null): { kind: WatchedKind; id: string } | null {
+  switch (parsed?.type) {
+    case 'resource':
+      return { kind: parsed.kind, id: parsed.id };
+    case 'affinity':
+      return { kind: 'IpamAffinity', id: parsed.id };
+    case 'block':
+      return { kind: 'IpamBlock', id: parsed.id };
+    default:
+      return null;
   }
 }
