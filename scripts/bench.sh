@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
-# npm run bench [LINE...]: the speaker beside its competitors under the same load, a table on stdout. Needs root, gcc and the daemons
-# (scripts/install.sh). LINE is one of those below; all without. PEERS and ROUNDS may be set in the environment.
-# The load generator is not part of the project: BENCH_TOOLS names the directory of peers.py and bgpload.c.
+# npm run bench [LINE...]: the speaker beside its competitors under the same load, a table on stdout; and the whole agent at scale, one JSON object a line.
+# Needs root, gcc and the daemons (scripts/install.sh). LINE is one of those below; all without. PEERS and ROUNDS may be set in the environment.
+# The load generator of the speaker's lines is not part of the project: BENCH_TOOLS names the directory of peers.py and bgpload.c.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for tools in "${BENCH_TOOLS:-}" ../shared/bench ../../shared/bench; do [ -n "$tools" ] && [ -f "$tools/peers.py" ] && break; done
-[ -f "$tools/peers.py" ] || { echo "bench: no peers.py; set BENCH_TOOLS" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "bench: network namespaces need root" >&2; exit 2; }
-npm run --silent build >&2
-export TSNET_BGP="$PWD/bin/tsnet-bgpd --config {conf}"
 
-declare -A lines=(
+declare -A speaker=(
   [million]='--prefixes 1000000 --withdraw'
   [sets]='--prefixes 1000000 --per-attr 10'
   [reflector]='--ibgp --feeders 50 --sinks 50 --disjoint --prefixes 1000'
@@ -18,9 +14,28 @@ declare -A lines=(
   [flaps]='--prefixes 1000 --flaps 200'
   [kernel]='--kernel --prefixes 100000'
 )
-[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel
+agent=(start-policies start-netsets start-namespaces start-thousand)
+[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}"
+wanted=()
 for line in "$@"; do
-  [ -n "${lines[$line]:-}" ] || { echo "bench: no line $line; there are ${!lines[*]}" >&2; exit 2; }
-  # shellcheck disable=SC2086 # a line is words
-  python3 "$tools/peers.py" --peers "${PEERS:-bird,tsnet}" --rounds "${ROUNDS:-3}" ${lines[$line]} | sed "s/^{/{\"line\": \"$line\", /"
-done | node scripts/bench-table.mjs
+  case " ${!speaker[*]} " in *" $line "*) wanted+=("$line"); continue ;; esac
+  case " ${agent[*]} " in *" $line "*) ;; *) echo "bench: no line $line; there are ${!speaker[*]} ${agent[*]}" >&2; exit 2 ;; esac
+done
+npm run --silent build >&2
+
+run_speaker() {
+  local tools
+  for tools in "${BENCH_TOOLS:-}" ../shared/bench ../../shared/bench; do [ -n "$tools" ] && [ -f "$tools/peers.py" ] && break; done
+  [ -f "$tools/peers.py" ] || { echo "bench: no peers.py; set BENCH_TOOLS" >&2; exit 2; }
+  export TSNET_BGP="$PWD/bin/tsnet-bgpd --config {conf}"
+  for line in "$@"; do
+    # shellcheck disable=SC2086 # a line is words
+    python3 "$tools/peers.py" --peers "${PEERS:-bird,tsnet}" --rounds "${ROUNDS:-3}" ${speaker[$line]} | sed "s/^{/{\"line\": \"$line\", /"
+  done | node scripts/bench-table.mjs
+}
+[ ${#wanted[@]} -eq 0 ] || run_speaker "${wanted[@]}"
+for line in "$@"; do
+  case " ${agent[*]} " in *" $line "*) ;; *) continue ;; esac
+  # A namespace of its own: interfaces, rules and an etcd on its loopback.
+  unshare --net node --conditions=tsnet-source --import tsx test/bench/agent.bench.ts "$line"
+done

@@ -12,18 +12,23 @@ export class AgentProcess {
   /** The end of its log. */
   log = '';
 
-  constructor(env: Record<string, string>) {
+  /** @param nodeFlags for Node.js itself, such as a profiler's */
+  constructor(env: Record<string, string>, nodeFlags: readonly string[] = []) {
     const line = 'mkdir -p /var/lib/calico && mount -t tmpfs none /var/lib/calico && exec "$0" "$@"';
-    const program = [process.execPath, join(PROJECT, 'dist/agent/main.js')];
+    const program = [process.execPath, ...nodeFlags, join(PROJECT, 'dist/agent/main.js')];
     this.#child = spawn('unshare', ['--mount', 'sh', '-c', line, ...program], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, TSNET_RUN_DIR: this.runDir, TSNET_SECRETS_DIR: this.runDir, ...env },
+      env: { PATH: process.env.PATH, TSNET_RUN_DIR: this.runDir, TSNET_SECRETS_DIR: `${this.runDir}/secrets`, ...env },
     });
     const keep = (chunk: Buffer) => {
       this.log = (this.log + chunk.toString()).slice(-20_000);
     };
     this.#child.stdout?.on('data', keep);
     this.#child.stderr?.on('data', keep);
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
   }
 
   /** A file as it sees it. */
@@ -42,12 +47,12 @@ export class AgentProcess {
   }
 
   /** Waits until what it says of its readiness is as wanted. */
-  async waitUnready(wanted: (reasons: string) => boolean): Promise<void> {
+  async waitUnready(wanted: (reasons: string) => boolean, interval = 100): Promise<void> {
     const end = performance.now() + 60_000;
     for (let reasons = await this.unready(); !wanted(reasons); reasons = await this.unready()) {
       if (performance.now() > end || this.#child.exitCode !== null)
         throw new Error(`agent: ${reasons}; exit ${this.#child.exitCode}; log:\n${this.log}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, interval));
     }
   }
   ready(): Promise<void> {

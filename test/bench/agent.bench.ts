@@ -1,0 +1,21 @@
+import { measureStart, type Report, STARTS } from './agent/start.ts';
+
+/**
+ * The whole agent at scale: built, on a real etcd and the real kernel. One JSON object a line on stdout, `{"line", figures…}`. Root, in a network namespace
+ * of its own; PROFILE=1 adds where the agent's main thread spent its time, and makes it slower.
+ *
+ *     unshare -n node --conditions=tsnet-source --import tsx test/bench/agent.bench.ts LINE...
+ */
+
+const report: Report = (line, figures) => process.stdout.write(`${JSON.stringify({ line, ...figures })}\n`);
+const LINES: Record<string, () => Promise<void>> = Object.fromEntries(
+  Object.keys(STARTS).map((line) => [line, () => measureStart(line, report)]),
+);
+
+const [line] = process.argv.slice(2);
+if (!LINES[line]) {
+  process.stderr.write(`agent.bench: no line ${line}; there are ${Object.keys(LINES).join(', ')}\n`);
+  process.exit(2);
+}
+await LINES[line]();
+process.exit(0);
