@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import {
   type Addr,
   addr,
+  covers,
   type Family,
   familyOf,
   hasCode,
@@ -246,12 +247,17 @@ class TcpListener implements Listener {
       if (fd === null) return;
       const connection = opened(fd);
       if (!connection) continue;
-      const rule = this.#rules.find((r) => r.from === connection.remoteAddress);
+      const rule = ruleFor(this.#rules, connection.remoteAddress);
       if (rule?.ttlSecurity !== undefined) setTtlSecurity(fd, this.#family, rule.ttlSecurity);
       onConnection(connection);
     }
   }
 }
+
+/** The rule of the address itself, else of a network that it lies in. */
+export const ruleFor = (rules: readonly AcceptRule[], remote: Addr): AcceptRule | undefined =>
+  rules.find(({ from }) => from === remote) ??
+  rules.find(({ from }) => from.includes('/') && covers(from as Prefix, remote));
 
 export const tcpTransport: Transport = {
   connect,
