@@ -291,10 +291,11 @@ export class Peer {
         this.retention.end(family);
     }
   }
-  /** Asks the peer for everything again. */
-  requestRefresh(): void {
-    if (!this.negotiated?.routeRefresh) return;
+  /** Asks the peer for everything again; false: there is no session, or the peer does not know route refresh. */
+  requestRefresh(): boolean {
+    if (!this.negotiated?.routeRefresh) return false;
     for (const family of this.negotiated.families) this.machine.send(encodeRouteRefresh(family, 'request'));
+    return true;
   }
 
   #source(negotiated: Negotiated | null): Source {

@@ -17,6 +17,12 @@ export function readRouteQuery(params: Readonly<Record<string, unknown>>): Route
   };
 }
 
+/**
+ * The parameter of `bgp.refresh`.
+ * @throws OperationalError VALIDATION
+ */
+export const readPeer = ({ peer }: Readonly<Record<string, unknown>>): Addr => need<Addr>(parseAddr(String(peer)));
+
 function need<T>(parsed: Result<T, string>): T {
   if (!parsed.ok) throw new OperationalError('VALIDATION', parsed.error);
   return parsed.value;

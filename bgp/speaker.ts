@@ -1,4 +1,14 @@
-import { type Clock, FAMILIES, type Family, type Log, type Metrics, type Milliseconds, sleep } from '#core';
+import {
+  type Addr,
+  type Clock,
+  FAMILIES,
+  type Family,
+  type Log,
+  type Metrics,
+  type Milliseconds,
+  OperationalError,
+  sleep,
+} from '#core';
 import { bestBatch, bestChange } from './best.ts';
 import { Bfd, type OpenBfdSocket } from './bfd/endpoint.ts';
 import { openBfdSocket } from './bfd/socket.ts';
@@ -154,6 +164,12 @@ class BgpSpeaker implements Speaker {
   }
   routes(query: RouteQuery): RouteInfo[] {
     return listRoutes(query, { ribs: this.#ribs, sources: this.#sources, neighbours: this.#neighbours });
+  }
+  refresh(address: Addr): void {
+    const peer = this.#neighbours.byName(address);
+    if (!peer) throw new OperationalError('NOT_FOUND', `there is no BGP peer ${address}`);
+    if (!peer.requestRefresh())
+      throw new OperationalError('UNAVAILABLE', `${address} cannot be asked: ${peer.state}, or without route refresh`);
   }
   dumpMrt(): Uint8Array {
     return this.#config ? dumpTable(this.#ribs, this.#neighbours, this.#config, this.#clock.date()) : new Uint8Array(0);

@@ -239,6 +239,11 @@ export interface Speaker {
   start(): Promise<void>;
   peers(): PeerStatus[];
   routes(query: RouteQuery): RouteInfo[];
+  /**
+   * Asks the peer for all its routes once more (RFC 2918).
+   * @throws OperationalError NOT_FOUND no such peer; UNAVAILABLE it is not established, or does not know route refresh.
+   */
+  refresh(peer: Addr): void;
   /** Writes an MRT TABLE_DUMP_V2 (RFC 6396) of the table. */
   dumpMrt(): Uint8Array;
   /**

@@ -14,7 +14,7 @@ import {
 } from '#core';
 import { type ControlServer, serveControl } from '../control.ts';
 import { declarePeerMetrics } from '../peer-metrics.ts';
-import { readRouteQuery } from '../query.ts';
+import { readPeer, readRouteQuery } from '../query.ts';
 import { createSpeaker } from '../speaker.ts';
 import type { BestBatch, ConnectedNetwork, Speaker } from '../types.ts';
 import { type Arguments, readArguments, USAGE, UsageError } from './arguments.ts';
@@ -132,6 +132,7 @@ class Daemon {
     return {
       'bgp.peers': () => this.#speaker.peers(),
       'bgp.routes': (params: Readonly<Record<string, unknown>>) => this.#speaker.routes(readRouteQuery(params)),
+      'bgp.refresh': (params: Readonly<Record<string, unknown>>) => this.#speaker.refresh(readPeer(params)),
     };
   }
 }

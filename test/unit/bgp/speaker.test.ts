@@ -82,6 +82,25 @@ describe('a session', () => {
     net.pass(1);
     expect(others[2].learned()).toEqual(others[0].learned());
   });
+  test('a peer is asked for everything again (RFC 2918, RFC 7313), and messages are counted as they go', async () => {
+    const [a, b] = await two();
+    b.originate('10.2.0.0/16', '10.2.1.0/24');
+    const counts = (node: Node) => node.speaker.peers()[0].messages;
+    const before = counts(b).UPDATE.out;
+    a.speaker.refresh(b.address);
+    net.pass(1);
+    expect(counts(b).UPDATE.out).toBeGreaterThan(before);
+    expect(counts(a).UPDATE.in).toBe(counts(b).UPDATE.out);
+    // Asked once, answered between two borders.
+    expect([counts(a)['ROUTE-REFRESH'], counts(b)['ROUTE-REFRESH']]).toEqual([
+      { in: 2, out: 1 },
+      { in: 1, out: 2 },
+    ]);
+    expect(a.learned()).toEqual(['10.2.0.0/16', '10.2.1.0/24']);
+    expect(() => a.speaker.refresh(addr('10.0.0.9'))).toThrow('no BGP peer');
+    net.breakAll();
+    expect(() => a.speaker.refresh(b.address)).toThrow('cannot be asked');
+  });
   test('shutdown is told with its text, after a warning (RFC 8326)', async () => {
     const [a, b] = await two();
     a.originate('10.1.0.0/16');
