@@ -192,6 +192,8 @@ export class AdjOut {
     this.#append(entry);
   }
   #withdraw(entry: number): void {
+    // Before the entry has no emission: compacting would take it for one whose withdrawal everybody has had.
+    this.#makeRoom();
     this.#drop(entry);
     this.#withdrawn++;
     this.#append(entry);
@@ -211,11 +213,13 @@ export class AdjOut {
     this.#o.prefixes.release(prefix);
   }
   #append(entry: number): void {
-    if (this.#end === this.#log.length) this.#makeRoom();
+    this.#makeRoom();
     this.#log[this.#end++] = entry;
     this.#at[entry] = this.#end;
   }
+  /** Room for one more in the log. */
   #makeRoom(): void {
+    if (this.#end < this.#log.length) return;
     const entries = this.#live + this.#withdrawn;
     if (this.#end > 2 * entries + MIN) this.#compact();
     if (this.#end > this.#log.length / 2) this.#log = grown(this.#log, grownSize(this.#log.length));

@@ -170,3 +170,26 @@ test('a slow peer costs a place in the log: a million changes of ten prefixes le
   slow.pull();
   expect(slow.routes.size).toBe(10);
 });
+
+test('a withdrawal for which the log has to be compacted is told like any other', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 150 }), fc.constantFrom(0, 8), (size, addPath) => {
+      const world = new World();
+      const source = world.source();
+      const far = new FarEnd(world.group({ addPath }), 77);
+      const value = path([65001]);
+      const pathId = addPath > 0 ? 1 : 0;
+      const set = (round: number) => Array.from({ length: size }, (_, i) => `10.${round & 1}.${i}.0/24`);
+      for (let round = 0; round < 40; round++) {
+        if (round > 0) for (const prefix of set(round - 1)) world.withdraw(source, prefix, pathId);
+        for (const prefix of set(round)) world.announce(source, prefix, value, pathId);
+        far.pull();
+        expect(far.routes.size).toBe(size);
+      }
+      for (const prefix of set(39)) world.withdraw(source, prefix, pathId);
+      far.pull();
+      expect([far.routes.size, far.redundant]).toEqual([0, 0]);
+    }),
+    { numRuns: 60 },
+  );
+});
