@@ -33,4 +33,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-process.exitCode = await run(process.argv.slice(2), processIo());
+run(process.argv.slice(2), processIo()).then((status) => {
+  process.exitCode = status;
+});

@@ -1,5 +1,15 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 
 // Puts the CNI plugin and its configuration on the machine that the directories of this container are mounted from. Every file is made beside
 // its place and renamed into it: a runtime may start the plugin at any moment.
@@ -24,10 +34,15 @@ place(join(bin, 'tsnet-node'), (path) => {
   copyFileSync(process.execPath, path);
   chmodSync(path, 0o755);
 });
+// What V8 keeps of the plugin, so that it starts faster; that of an older plugin goes once the new one is there.
+const kept = (directory) => readdirSync(directory).filter((name) => /^tsnet-cni\.\w+\.v8$/.test(name));
+for (const name of kept(dirname(source)))
+  place(join(bin, name), (path) => copyFileSync(join(dirname(source), name), path));
 place(join(bin, 'tsnet-cni'), (path) => {
   const text = readFileSync(source, 'utf8').replace(/^#!.*\n/, `#!${seenAs}/tsnet-node\n`);
   writeFileSync(path, text, { mode: 0o755 });
 });
+for (const name of kept(bin)) if (!existsSync(join(dirname(source), name))) rmSync(join(bin, name));
 
 // TLS files are copied for the plugin, which runs outside of this container.
 const certificates = env.ETCD_CERT_SOURCE ?? '/etc/tsnet/etcd';

@@ -47,7 +47,7 @@ if [ ! -e $stamp ] || ! cmp -s package-lock.json $stamp; then
   cp package-lock.json $stamp
 fi
 
-if [ ! -e dist/.tsbuildinfo ] || [ ! -e dist/cli/main.js ] || [ -n "$(find core datastore policy bgp agent ctl cni deploy -name '*.ts' -newer dist/.tsbuildinfo -print -quit)" ]; then
+if [ ! -e dist/.tsbuildinfo ] || [ ! -e dist/cli/main.cjs ] || [ -n "$(find core datastore policy bgp agent ctl cni deploy -name '*.ts' -newer dist/.tsbuildinfo -print -quit)" ]; then
   say "building"
   npm run --silent build
   touch dist/.tsbuildinfo

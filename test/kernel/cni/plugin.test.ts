@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -258,6 +258,7 @@ test('the installer fills empty directories with all that the plugin needs, Node
       NODENAME: NODE,
     },
   });
+  expect(readdirSync(bin).sort()).toEqual(['tsnet-cni', expect.stringMatching(/^tsnet-cni\.\w+\.v8$/), 'tsnet-node']);
   const { plugins, name, cniVersion } = JSON.parse(readFileSync(join(net, '10-tsnet.conflist'), 'utf8'));
   const conf = {
     ...plugins[0],

@@ -1,8 +1,9 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CLUSTER } from '../../unit/ctl/harness.ts';
 import { EtcdServer } from '../datastore/etcd-server.ts';
@@ -36,6 +37,14 @@ beforeEach(() => {
 function ctl(argv: string[], input = '', more: Record<string, string> = {}) {
   return spawnSync('tsnetctl', argv, { cwd, input, encoding: 'utf8', env: { ...env(), ...more } });
 }
+
+test('V8 takes what the build has kept compiled of it', () => {
+  const cli = join(PROJECT, 'dist/cli');
+  const kept = readdirSync(cli).filter((name) => name.endsWith('.v8'));
+  expect(kept).toHaveLength(1);
+  const cachedData = readFileSync(join(cli, kept[0]));
+  expect(new Script(readFileSync(join(cli, 'tsnetctl.js'), 'utf8'), { cachedData }).cachedDataRejected).toBe(false);
+});
 
 describe('on etcd', () => {
   test('what is applied is what etcd holds, and what get gives', () => {
