@@ -49,6 +49,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
 async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () => void): Promise<void> {
   const { clock, log, health } = context;
   const backoff = new Backoff(500, 30_000);
+  let said = '';
   while (!signal.aborted) {
     try {
       await attempt(context);
@@ -56,8 +57,10 @@ async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () =
       onFirst();
       return;
     } catch (error) {
-      health.notReady('node', messageOf(error));
-      log.warn({ error: messageOf(error) }, 'the Node is not registered yet; tried again');
+      const reason = messageOf(error);
+      health.notReady('node', reason);
+      if (reason !== said) log.warn({ error: reason }, 'the Node is not registered yet; tried again');
+      said = reason;
       onFirst();
     }
     await sleep(clock, backoff.next(), signal).catch(() => undefined);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { OperationalError } from '#core';
 import type { Resources, Store, StoreConfig } from '#datastore';
 import { type Credential, type Datastore, readConfig } from './config.ts';
 import type { Io } from './io.ts';
@@ -23,7 +24,10 @@ export async function withStore<T>({ io, globals }: Session, use: (store: Store)
   if (io.openStore) return use(await io.openStore());
   const settings = await readConfig(globals.config, io);
   if (settings.type === 'directory' && !existsSync(resolve(io.cwd, settings.directory)))
-    warn(io, `the directory ${settings.directory} does not exist; is ETCD_ENDPOINTS or TSNET_DIRECTORY missing?`);
+    throw new OperationalError(
+      'CONFIG',
+      `the directory ${settings.directory} does not exist; set ETCD_ENDPOINTS, or TSNET_DIRECTORY to a directory of resource files`,
+    );
   const [{ openStore }, { silentLog }] = await Promise.all([import('#datastore'), import('#core')]);
   const cleaning: (() => Promise<void>)[] = [];
   try {

@@ -33,16 +33,19 @@ export class DirectoryEngine {
     this.#statePath = join(root, '.tsnet', 'state.json');
   }
 
-  /** Makes the directory ready; one that cannot be written is only read. Rejects with CONFIG when there is none. */
-  async prepare(): Promise<void> {
+  /** Makes the directory ready; one that cannot be written is only read. True if it had to be made. Rejects with CONFIG when there is none. */
+  async prepare(): Promise<boolean> {
+    const own = join(this.#root, '.tsnet');
     try {
-      await mkdir(join(this.#root, '.tsnet'), { recursive: true, mode: 0o700 });
+      const made = await mkdir(own, { recursive: true, mode: 0o700 });
+      return made !== undefined && made !== own;
     } catch (error) {
       this.#writable = false;
       if ((await fingerprint(this.#root).catch(() => null)) === null)
         throw new OperationalError('CONFIG', `directory ${this.#root} does not exist and cannot be made`, {
           cause: error,
         });
+      return false;
     }
   }
 

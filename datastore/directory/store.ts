@@ -46,7 +46,8 @@ export class DirectoryStore implements Store {
   /** Reads the directory; rejects with CONFIG when it is not there and cannot be made. */
   static async open(root: string, context: { clock: Clock; log: Log }): Promise<DirectoryStore> {
     const store = new DirectoryStore(root, context);
-    await store.#engine.prepare();
+    if (await store.#engine.prepare())
+      context.log.warn({ directory: root }, 'the directory of resources did not exist; it was made and holds nothing');
     await store.#turn(async () => {});
     return store;
   }

@@ -13,6 +13,8 @@ type Service = keyof typeof Services;
 const CONNECT: Milliseconds = 2000;
 /** How long an answer may take. */
 const ANSWER: Milliseconds = 5000;
+/** How long the reason for a missing connection is waited for. */
+const REASON: Milliseconds = 100;
 /** How often TLS files are looked at, at most. */
 const LOOK: Milliseconds = 1000;
 
@@ -119,8 +121,21 @@ export class Connection implements ICallable<Host> {
   async #ready(service: Service): Promise<Client> {
     this.#lookAtFiles();
     const { channel, host } = this.#endpoints[this.#current];
-    await connected(channel, this.#deadline(CONNECT), this.#endpoints.length > 1);
+    if (!(await connected(channel, this.#deadline(CONNECT), this.#endpoints.length > 1)))
+      throw unavailable(await this.#whyNot(host));
     return host.getServiceClient(service);
+  }
+
+  /** What keeps a channel from coming up. gRPC tells it only to a call that fails for it. */
+  async #whyNot(host: Host): Promise<string> {
+    const call = unary(host.getServiceClient('Maintenance'), 'status', {}, new Metadata(), {
+      deadline: this.#deadline(REASON),
+    });
+    const words = await call.then(
+      () => '',
+      (error) => reasonOf(error.details ?? ''),
+    );
+    return words || 'no connection in time';
   }
 
   /** For streams: a connected client, and which endpoint it leads to. */
@@ -226,24 +241,29 @@ function unary<T>(
 }
 
 /**
- * Resolves when the channel is up; rejects at the deadline, and in a hurry as soon as an attempt has failed: then there is
- * another endpoint to try, while alone it is better to wait for the channel's next attempt.
+ * Whether the channel is up, at the latest at the deadline, and in a hurry as soon as an attempt has failed: then there is another endpoint to try, while
+ * alone it is better to wait for the channel's next attempt.
  */
-function connected(channel: Channel, deadline: Date, hurry: boolean): Promise<void> {
-  return new Promise((resolve, reject) => {
+function connected(channel: Channel, deadline: Date, hurry: boolean): Promise<boolean> {
+  return new Promise((resolve) => {
     const look = () => {
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.READY) resolve();
-      else if (state === connectivityState.SHUTDOWN) reject(unavailable('the connection was closed'));
-      else if (hurry && state === connectivityState.TRANSIENT_FAILURE) reject(unavailable('no connection'));
+      if (state === connectivityState.READY) resolve(true);
+      else if (state === connectivityState.SHUTDOWN || (hurry && state === connectivityState.TRANSIENT_FAILURE))
+        resolve(false);
       else
         channel.watchConnectivityState(state, deadline, (late) => {
-          if (late) reject(unavailable('no connection in time'));
+          if (late) resolve(false);
           else look();
         });
     };
     look();
   });
 }
+
+/** gRPC's words without its frame: `No connection established. Last error: … (2026-01-01T…). Resolution note: …`. */
+const reasonOf = (details: string): string | undefined =>
+  /Last error: (?:Error(?: \[\w+\])?: )?(.*?)(?: \(\d{4}-[^)]*\))?(?:\. Resolution note: .*)?$/s.exec(details)?.[1] ??
+  /Name resolution failed.*/s.exec(details)?.[0];
 
 const unavailable = (details: string): Error => Object.assign(new Error(details), { code: 14, details });

@@ -1,15 +1,15 @@
-import { readFileSync, statSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
+import { statSync } from 'node:fs';
 import { type ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { type Log, messageOf, OperationalError } from '#core';
 import type { EtcdConfig } from '../open.ts';
+import { readTlsFiles } from './tls-files.ts';
 
 /**
  * The credentials of connections to etcd. Files that change give new credentials to connections made from then on; while they are
  * half-written or wrong, the last good ones stay.
  */
 export class Credentials {
-  readonly #files: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly #config: EtcdConfig;
   readonly #secure: boolean;
   readonly #log: Log;
   #seen = '';
@@ -21,17 +21,11 @@ export class Credentials {
     if (config.endpoints.length === 0) throw new OperationalError('CONFIG', 'no etcd endpoints are given');
     if (secure > 0 && secure < config.endpoints.length)
       throw new OperationalError('CONFIG', 'etcd endpoints must be all https: or all http:');
-    if (Boolean(config.certFile) !== Boolean(config.keyFile))
-      throw new OperationalError('CONFIG', 'etcd client certificate and key must be given together');
-    this.#files = { ca: config.caFile, cert: config.certFile, key: config.keyFile };
+    this.#config = config;
     this.#secure = secure > 0;
     this.#log = log;
-    try {
-      this.#seen = this.#fingerprint();
-      this.#current = this.#read();
-    } catch (error) {
-      throw new OperationalError('CONFIG', `etcd TLS files cannot be used: ${messageOf(error)}`, { cause: error });
-    }
+    this.#seen = this.#fingerprint();
+    this.#current = this.#read();
   }
 
   get current(): ChannelCredentials {
@@ -55,21 +49,18 @@ export class Credentials {
   }
 
   #fingerprint(): string {
-    return Object.values(this.#files)
+    const { caFile, certFile, keyFile } = this.#config;
+    return [caFile, certFile, keyFile]
       .map((file) => {
-        if (!file) return '';
-        const { mtimeMs, size, ino } = statSync(file);
-        return `${mtimeMs}/${size}/${ino}`;
+        const stat = file ? statSync(file, { throwIfNoEntry: false }) : undefined;
+        return stat ? `${stat.mtimeMs}/${stat.size}/${stat.ino}` : '';
       })
       .join(' ');
   }
 
   #read(): ChannelCredentials {
     if (!this.#secure) return credentials.createInsecure();
-    const of = (file: string | undefined) => (file ? readFileSync(file) : undefined);
-    const [ca, key, cert] = [of(this.#files.ca), of(this.#files.key), of(this.#files.cert)];
-    // A key that does not fit its certificate is refused here, where it can be said, and not at the next connection.
-    createSecureContext({ ca, key, cert });
+    const { ca, key, cert } = readTlsFiles(this.#config);
     return credentials.createSsl(ca ?? null, key ?? null, cert ?? null);
   }
 }

@@ -1,4 +1,5 @@
 import { type ErrorCode, messageOf, OperationalError } from '#core';
+import { withRemedy } from './remedies.ts';
 
 /** Status codes of gRPC, by their names. */
 const Code = {
@@ -38,13 +39,15 @@ const TEXTS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/no leader|leader changed|request timed out|not capable|server stopped/, 'UNAVAILABLE'],
 ];
 
-/** An error of etcd or of the way to it as one of ours; the endpoint and etcd's own words stand in the message. */
+/** An error of etcd or of the way to it as one of ours; the endpoint, etcd's own words and what can be done stand in the message. */
 export function etcdError(error: unknown, endpoint: string): OperationalError {
   if (error instanceof OperationalError) return error;
   const { code, details } = error as Failure;
   const words = details || messageOf(error);
   const known = TEXTS.find(([pattern]) => pattern.test(words))?.[1] ?? (code === undefined ? undefined : CODES[code]);
-  return new OperationalError(known ?? 'PROTOCOL', `etcd at ${endpoint}: ${words}`, { cause: error });
+  return new OperationalError(known ?? 'PROTOCOL', `etcd at ${endpoint}: ${withRemedy(words, endpoint)}`, {
+    cause: error,
+  });
 }
 
 /** Whether the token was refused, so that a new one may help. */

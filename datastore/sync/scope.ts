@@ -20,6 +20,8 @@ export class Scope {
   readonly #tell: (status: SyncStatus, reason?: string) => void;
   readonly #state: SyncState;
   readonly #backoff = new Backoff(200, 10_000);
+  /** Why it cannot be followed, as last told. */
+  #said: string | null = null;
   #signal = new AbortController().signal;
 
   constructor(
@@ -46,7 +48,10 @@ export class Scope {
         // What the consumer throws is no failure of the store, and not to be tried again.
         if (!(error instanceof OperationalError)) throw error;
         const reason = messageOf(error);
-        this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
+        // Once for each reason: the back-off goes on for as long as an outage takes.
+        if (reason !== this.#said)
+          this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
+        this.#said = reason;
         this.#options.metrics?.disconnects.inc();
         this.#tell('waiting', reason);
         await sleep(this.#options.clock, this.#backoff.next(), signal).catch(() => {});
@@ -74,6 +79,8 @@ export class Scope {
   }
 
   async #follow(revision: bigint): Promise<void> {
+    if (this.#said !== null) this.#options.log.info({ prefix: this.#prefix }, 'datastore is followed again');
+    this.#said = null;
     this.#tell('in-sync');
     for await (const message of this.#options.store.watch(this.#prefix, revision, this.#signal)) {
       switch (message.type) {

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
 import { type Clock, type Milliseconds, messageOf, OperationalError } from '#core';
 import type { EtcdConfig } from '../../open.ts';
 import { endpointFailed, etcdError, tokenRefused } from '../errors.ts';
+import { readTlsFiles, type TlsFiles } from '../tls-files.ts';
 import { authenticateRequest, textOf } from './messages.ts';
 
 /** How long a connection may take to come up before the next endpoint is tried. */
@@ -15,16 +15,10 @@ const WINDOW = 8 << 20;
 const UNAVAILABLE = 14;
 const DEADLINE_EXCEEDED = 4;
 
-interface Tls {
-  readonly ca?: Buffer;
-  readonly cert?: Buffer;
-  readonly key?: Buffer;
-}
-
 /** Single calls of gRPC over Node.js's own HTTP/2: no streams, no retries but on the next endpoint. */
 export class BriefChannel {
   readonly #endpoints: readonly string[];
-  readonly #tls: Tls;
+  readonly #tls: TlsFiles;
   readonly #auth: { readonly username: string; readonly password: string } | null;
   readonly #clock: Clock;
   #current = 0;
@@ -36,12 +30,7 @@ export class BriefChannel {
     this.#clock = clock;
     this.#endpoints = config.endpoints;
     this.#auth = config.username ? { username: config.username, password: config.password ?? '' } : null;
-    try {
-      const of = (file: string | undefined) => (file ? readFileSync(file) : undefined);
-      this.#tls = { ca: of(config.caFile), cert: of(config.certFile), key: of(config.keyFile) };
-    } catch (error) {
-      throw new OperationalError('CONFIG', `etcd TLS files cannot be used: ${messageOf(error)}`, { cause: error });
-    }
+    this.#tls = config.endpoints.some((endpoint) => endpoint.startsWith('https:')) ? readTlsFiles(config) : {};
   }
 
   /** One call. A read is tried on each endpoint in turn; a write only until it was sent. */
@@ -179,9 +168,9 @@ function answerOf(stream: ClientHttp2Stream, clock: Clock): Promise<Buffer> {
 }
 
 function words(status: IncomingHttpHeaders, code: number): string {
-  const text = String(
-    status['grpc-message'] ?? (status['grpc-status'] === undefined ? 'the connection was cut' : `error ${code}`),
-  );
+  if (status['grpc-status'] === undefined)
+    return (status[':status'] ?? 200) === 200 ? 'the connection was cut' : `HTTP status ${status[':status']}`;
+  const text = String(status['grpc-message'] ?? `error ${code}`);
   try {
     return decodeURIComponent(text);
   } catch {
