@@ -1,7 +1,6 @@
 import { Backoff, messageOf, OperationalError, sleep } from '#core';
 import { hasTieredName } from '../codec.ts';
 import { parseKey, RESOURCES_PREFIX } from '../keys.ts';
-import { shown } from '../model/fields.ts';
 import type { AnyResource } from '../model/index.ts';
 import type { WatchEvent } from '../store.ts';
 import type { SyncStatus, Update, WatchedKind } from '../update.ts';
@@ -142,10 +141,8 @@ export class Scope {
       return { kind, id, value: null, revision } as Update;
     }
     const { object, message } = decodeValue({ key, value, modRevision: revision }, parsed);
-    if (message) {
-      this.#options.log.warn({ key: shown(key, 300), message }, 'object in the datastore cannot be used as it is');
-      this.#state.invalid(key, kind, id, message, object !== null);
-    } else this.#state.valid(key);
+    if (message) this.#state.invalid(key, kind, id, message, object !== null);
+    else this.#state.valid(key);
     if (isPolicy) this.#state.policy(key, (object as AnyResource | null)?.metadata.name ?? null);
     return { kind, id, value: object, revision } as Update;
   }

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../namespace.ts';
-import { type Container, exchange, NODE, Rig } from './rig.ts';
+import { type CniResult, type Container, exchange, NODE, Rig } from './rig.ts';
 
 /** tsnet-cni as a runtime runs it: one file, a real etcd, and containers that are network namespaces. */
 
@@ -219,6 +219,41 @@ test('requested addresses and pools are honoured', async () => {
   const taken = await rig.run('ADD', again, rig.conf({ runtimeConfig: { ips: ['10.65.7.7/24'] } }));
   expect(JSON.parse(taken.stdout).msg).toContain('already assigned');
   for (const container of [fixed, pooled]) await rig.del(container);
+  expect(await rig.held()).toEqual(NOTHING);
+});
+
+test('portmap, bandwidth and tuning do their work on what ADD gave, and take it back', async () => {
+  const container = rig.container('chained');
+  const chain: [plugin: string, conf: object][] = [
+    ['portmap', { runtimeConfig: { portMappings: [{ hostPort: 18080, containerPort: 80, protocol: 'tcp' }] } }],
+    ['bandwidth', { ingressRate: 8_000_000, ingressBurst: 800_000, egressRate: 8_000_000, egressBurst: 800_000 }],
+    ['tuning', { sysctl: { 'net.core.somaxconn': '777' }, mtu: 1300 }],
+  ];
+  const call = async (command: string, plugin: string, conf: object, prevResult: object): Promise<CniResult> => {
+    const env = { CNI_CONTAINERID: container.id, CNI_NETNS: container.netns, CNI_IFNAME: 'eth0', CNI_COMMAND: command };
+    const input = { ...rig.conf({ ipam: undefined }), ...conf, type: plugin, prevResult };
+    const where = { PATH: process.env.PATH, CNI_PATH: '/usr/lib/cni' };
+    const { status, stdout, stderr } = await exchange(
+      `/usr/lib/cni/${plugin}`,
+      { ...where, ...env },
+      JSON.stringify(input),
+    );
+    if (status !== 0) throw new Error(`${plugin} ${command}: ${stdout}${stderr}`);
+    return command === 'ADD' ? JSON.parse(stdout) : prevResult;
+  };
+  const host = 'calichained';
+  let result = await rig.add(container);
+  const { ips } = result;
+  for (const [plugin, conf] of chain) result = await call('ADD', plugin, conf, result);
+  expect(result.ips).toEqual(ips);
+  expect(rig.ns.sh('iptables -t nat -S')).toMatch(/--dport 18080 .*--to-destination 10\.65\.\d+\.\d+:80/);
+  expect(rig.ns.sh(`tc qdisc show dev ${host}`)).toMatch(/tbf .*rate 8Mbit/);
+  expect(container.sh('cat /proc/sys/net/core/somaxconn').trim()).toBe('777');
+  expect(container.sh('ip link show eth0')).toContain('mtu 1300');
+  for (const [plugin, conf] of chain.reverse()) await call('DEL', plugin, conf, result);
+  await rig.del(container);
+  expect(rig.ns.sh('iptables -t nat -S')).not.toContain('18080');
+  expect(rig.ns.sh('ip -o link')).not.toMatch(/ifb|bwp/);
   expect(await rig.held()).toEqual(NOTHING);
 });
 
