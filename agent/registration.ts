@@ -49,12 +49,7 @@ export async function registerNode(
     const found = await addresses(settings, existing, machine);
     const wanted = desiredNode(settings, existing, found);
     await refuseTaken(client, settings.nodeName, found);
-    for (const family of FAMILIES)
-      if (found[family])
-        log.info(
-          { family, address: `${found[family].address}/${found[family].length}`, why: found[family].why },
-          'node address',
-        );
+    tellAddresses(settings, found, log);
     try {
       if (!existing) return await client.create(wanted);
       return same(existing, wanted) ? existing : await client.update(wanted);
@@ -68,6 +63,19 @@ export async function registerNode(
 }
 
 type Found = Partial<Record<Family, FoundAddress>>;
+
+/** Which addresses were taken and why; and where a method found none, that is said, too. */
+function tellAddresses(settings: Settings, found: Found, log: Log): void {
+  for (const family of FAMILIES) {
+    const one = found[family];
+    const [setting, method] =
+      family === 4 ? [settings.ip, settings.ipAutodetectionMethod] : [settings.ip6, settings.ip6AutodetectionMethod];
+    if (one) log.info({ family, address: `${one.address}/${one.length}`, why: one.why }, 'node address');
+    else if (setting !== 'none')
+      // Many machines have one family only; a method that somebody chose was meant to find something.
+      log[method === 'first-found' ? 'info' : 'warn']({ family, method }, 'no node address of this family was found');
+  }
+}
 
 async function addresses(settings: Settings, existing: Node | null, machine: MachineAddresses): Promise<Found> {
   const found: Found = {};

@@ -52,8 +52,22 @@ export const nodeAddress =
 export const detection = (t: string): string => {
   if (!/^(first-found|(can-reach|interface|skip-interface|cidr)=.+)$/.test(t))
     throw new Refused('must be first-found, can-reach=HOST, interface=REGEX, skip-interface=REGEX or cidr=CIDR[,CIDR]');
+  const [method, argument] = [t.slice(0, t.indexOf('=')), t.slice(t.indexOf('=') + 1)];
+  for (const word of argument.split(',').map((w) => w.trim())) {
+    if (method === 'cidr' && !parsePrefix(word).ok)
+      throw new Refused(`has ${JSON.stringify(word)}, which is no network`);
+    if (method.endsWith('interface') && !isRegex(word))
+      throw new Refused(`has ${JSON.stringify(word)}, which is no regular expression`);
+  }
   return t;
 };
+function isRegex(text: string): boolean {
+  try {
+    return new RegExp(text) instanceof RegExp;
+  } catch {
+    return false;
+  }
+}
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;

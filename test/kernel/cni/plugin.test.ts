@@ -229,7 +229,7 @@ test('portmap, bandwidth and tuning do their work on what ADD gave, and take it 
     ['bandwidth', { ingressRate: 8_000_000, ingressBurst: 800_000, egressRate: 8_000_000, egressBurst: 800_000 }],
     ['tuning', { sysctl: { 'net.core.somaxconn': '777' }, mtu: 1300 }],
   ];
-  const call = async (command: string, plugin: string, conf: object, prevResult: object): Promise<CniResult> => {
+  const call = async (command: string, plugin: string, conf: object, prevResult: CniResult): Promise<CniResult> => {
     const env = { CNI_CONTAINERID: container.id, CNI_NETNS: container.netns, CNI_IFNAME: 'eth0', CNI_COMMAND: command };
     const input = { ...rig.conf({ ipam: undefined }), ...conf, type: plugin, prevResult };
     const where = { PATH: process.env.PATH, CNI_PATH: '/usr/lib/cni' };

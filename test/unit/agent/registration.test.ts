@@ -65,9 +65,9 @@ const node = (name: string, spec: Node['spec'], metadata: object = {}): Node => 
   metadata: { name, ...metadata },
   spec,
 });
-const register = async (client: FakeNodes, change: Partial<typeof settings> = {}) => {
+const register = async (client: FakeNodes, change: Partial<typeof settings> = {}, log = silentLog) => {
   const clock = new FakeClock();
-  const result = registerNode(client, { ...settings, ...change }, machine, clock, silentLog);
+  const result = registerNode(client, { ...settings, ...change }, machine, clock, log);
   const tick = setInterval(() => clock.advance(1000), 1);
   return result.finally(() => clearInterval(tick));
 };
@@ -110,6 +110,12 @@ describe('which address', () => {
   });
 });
 
+test('a method that finds none in one family is told, with its name', async () => {
+  const told: unknown[] = [];
+  const log = { ...silentLog, warn: (...words: unknown[]) => void told.push(words) } as unknown as typeof silentLog;
+  await register(new FakeNodes(), { ipAutodetectionMethod: 'interface=nope' }, log);
+  expect(told).toEqual([[{ family: 4, method: 'interface=nope' }, 'no node address of this family was found']]);
+});
 test('a Node that is right is not written again', async () => {
   const client = new FakeNodes();
   await register(client);

@@ -45,6 +45,16 @@ describe('a wrong setting is named with where it stands and what would be right'
       "--ip: '10.0.0.1/33' must be an IPv4 address with its prefix length, 'autodetect' or 'none'",
     ],
     [['--ip6', '10.0.0.1/24'], {}, "--ip6: '10.0.0.1/24' must be an IPv6 address"],
+    [
+      ['--ip-autodetection-method', 'interface=eth[1'],
+      {},
+      '--ip-autodetection-method: \'interface=eth[1\' has "eth[1", which is no regular expression',
+    ],
+    [
+      [],
+      { IP6_AUTODETECTION_METHOD: 'cidr=fd00::/64,10.0.0.0/33' },
+      'IP6_AUTODETECTION_METHOD: \'cidr=fd00::/64,10.0.0.0/33\' has "10.0.0.0/33", which is no network',
+    ],
     [['--node-name', 'Node_1'], {}, "--node-name: 'Node_1' must be a lower-case DNS name"],
     [['--log-level', 'loud'], {}, "--log-level: 'loud' must be one of trace, debug"],
     [['--metrics-listen', '9091'], {}, "--metrics-listen: '9091' must be ADDRESS:PORT"],
