@@ -37,10 +37,19 @@ export async function withStore<T>({ io, globals }: Session, use: (store: Store)
       brief: true,
     });
     cleaning.unshift(() => store.close());
+    tellFaults(io, store);
     return await use(store);
   } finally {
     for (const clean of cleaning) await clean();
   }
+}
+
+/** Files of a directory that are wrong: what they last said rightly still counts, which nobody would guess from what a verb prints. */
+function tellFaults(io: Io, store: Store): void {
+  const end = store.watchFaults?.((where, fault) => {
+    if (fault) warn(io, `${where} ${fault.message}; what it last said rightly counts`);
+  });
+  end?.();
 }
 
 /** The settings in the store's terms; credentials given as text are put into files that only we can read, for as long as needed. */

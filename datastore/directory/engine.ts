@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, type Milliseconds, OperationalError, sleep } from '#core';
+import { type Clock, type Milliseconds, messageOf, OperationalError, sleep } from '#core';
 import type { Write } from '../store.ts';
 import type { InvalidObject } from '../update.ts';
 import { withLock } from './lock.ts';
@@ -11,6 +11,7 @@ import { belongsInFile, newFileFor, writeResource } from './write.ts';
 /** A file that nobody has written for this long is whole. */
 const SETTLED: Milliseconds = 200;
 const MOST_LOOKS = 4;
+const UNWRITABLE = new Set(['EROFS', 'EACCES', 'EPERM', 'ENOSPC', 'EDQUOT']);
 
 interface Faulty {
   readonly print: string;
@@ -76,11 +77,26 @@ export class DirectoryEngine {
     const inside = async () => {
       const state = await this.load();
       if (state.pending.length > 0) await this.#perform(state, state.pending);
-      await this.#takeIn(state);
+      await this.#takeIn(state, this.#writable);
       const result = await act(state, (writes) => this.#write(state, writes));
       return { state, print: await this.statePrint(), result };
     };
     return this.#writable ? withLock(join(this.#root, '.tsnet', 'lock'), this.#clock, inside) : inside();
+  }
+
+  /**
+   * What is in force now, for who only reads. A file system that is full or read-only keeps nobody from that: `unwritable` then says why
+   * what was read could not be kept.
+   */
+  async look(): Promise<{ state: State; print: string | null; unwritable?: string }> {
+    try {
+      return await this.turn(async () => {});
+    } catch (error) {
+      if (!UNWRITABLE.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      const state = await this.load();
+      await this.#takeIn(state, false);
+      return { state, print: await this.statePrint(), unwritable: messageOf(error) };
+    }
   }
 
   async #write(state: State, writes: readonly Write[]): Promise<void> {
@@ -140,7 +156,7 @@ export class DirectoryEngine {
   }
 
   /** Brings what people did to the files, and what time did to leases, into the state, at one revision. */
-  async #takeIn(state: State): Promise<void> {
+  async #takeIn(state: State, keep: boolean): Promise<void> {
     const mod = state.revision + 1n;
     let changed = false;
     const files = await this.#changedFiles(state);
@@ -153,7 +169,7 @@ export class DirectoryEngine {
     for (const [key, { until }] of state.keys)
       if (until !== null && until <= now) changed = state.keys.delete(key) || changed;
     if (changed) state.revision = mod;
-    if (this.#writable && (changed || files.length > 0)) await saveState(this.#statePath, state);
+    if (keep && (changed || files.length > 0)) await saveState(this.#statePath, state);
   }
 
   /**

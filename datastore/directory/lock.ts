@@ -34,8 +34,15 @@ async function acquire(path: string, token: string, clock: Clock): Promise<void>
 async function taken(path: string, token: string): Promise<boolean> {
   try {
     const file = await open(path, 'wx');
-    await file.writeFile(token);
-    await file.close();
+    try {
+      await file.writeFile(token);
+    } catch (error) {
+      // On a full disk a file can be made and not be filled.
+      await unlink(path);
+      throw error;
+    } finally {
+      await file.close();
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;

@@ -28,6 +28,7 @@ export class DirectoryStore implements Store {
   /** Turns of this program, one after the other. */
   #turns: Promise<unknown> = Promise.resolve();
   #watching = false;
+  #unwritable = false;
   #closed = false;
   #cancelRescan: Cancel = () => {};
   #cancelSettle: Cancel | null = null;
@@ -48,7 +49,7 @@ export class DirectoryStore implements Store {
     const store = new DirectoryStore(root, context);
     if (await store.#engine.prepare())
       context.log.warn({ directory: root }, 'the directory of resources did not exist; it was made and holds nothing');
-    await store.#turn(async () => {});
+    await store.#read();
     return store;
   }
 
@@ -112,16 +113,32 @@ export class DirectoryStore implements Store {
     const print = await this.#engine.statePrint().catch((error: unknown) => {
       throw asOperational(error, this.#root);
     });
-    if (print !== this.#print) await this.#turn(async () => {});
+    if (print !== this.#print) await this.#read();
   }
 
   #turn<T>(act: (state: State, write: (writes: readonly Write[]) => Promise<void>) => Promise<T>): Promise<T> {
-    const turn = this.#turns.then(async () => {
-      const { state, print, result } = await this.#engine.turn(act).catch((error: unknown) => {
-        throw asOperational(error, this.#root);
-      });
+    return this.#queued(async () => {
+      const { state, print, result } = await this.#engine.turn(act);
       this.#adopt(state, print);
       return result;
+    });
+  }
+
+  /** Takes in what others did. */
+  #read(): Promise<void> {
+    return this.#queued(async () => {
+      const { state, print, unwritable } = await this.#engine.look();
+      this.#adopt(state, print);
+      if (unwritable && !this.#unwritable)
+        this.#log.warn({ directory: this.#root, reason: unwritable }, 'the directory cannot be written, only read');
+      this.#unwritable = unwritable !== undefined;
+    });
+  }
+
+  /** One after the other; what the file system refuses is said as a store says it. */
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(work).catch((error: unknown) => {
+      throw asOperational(error, this.#root);
     });
     this.#turns = turn.catch(() => {});
     return turn;
@@ -173,7 +190,7 @@ export class DirectoryStore implements Store {
     if (this.#closed) return;
     try {
       await this.#turns;
-      if (await this.#engine.stale(this.#state, this.#print)) await this.#turn(async () => {});
+      if (await this.#engine.stale(this.#state, this.#print)) await this.#read();
     } catch (error) {
       this.#log.warn(
         { directory: this.#root, reason: messageOf(error) },
