@@ -48,6 +48,10 @@ export class LabNode {
     return this.#state.path(this.name);
   }
 
+  /** The end of what its agent has said; nothing where no agent of the lab runs. */
+  tail(count: number): string[] {
+    return this.#agent?.tail(count) ?? [];
+  }
   /** All that its agents have said, those before the last included. */
   logText(): string {
     return this.#state.logText(this.name);

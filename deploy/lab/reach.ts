@@ -59,7 +59,7 @@ export async function settledMatrix(lab: Lab, timeout = 40_000): Promise<Cell[]>
       const bad = wrong(cells);
       return bad.length === 0 || `${bad.length} of ${cells.length} wrong: ${bad.slice(0, 6).join('; ')}`;
     },
-    { timeout, interval: 300, evidence: () => lab.nodes.flatMap((node) => node.agent.tail(6)) },
+    { timeout, interval: 300, evidence: () => lab.nodes.flatMap((node) => node.tail(6)) },
   );
   return cells;
 }

@@ -79,7 +79,7 @@ export async function waitReach(lab: Lab, from: string, to: string, wanted: bool
       }
       return true;
     },
-    { timeout, evidence: () => lab.nodes.flatMap((node) => node.agent.tail(5)) },
+    { timeout, evidence: () => lab.nodes.flatMap((node) => node.tail(5)) },
   );
 }
 

@@ -9,6 +9,7 @@ import { Secret } from 'kubernetes-models/v1/Secret';
 import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { agentCommand, readSettings } from '../../../agent/read-settings.ts';
 import { parseConf } from '../../../cni/conf.ts';
 
 /** deploy/ held against the published schemas of Kubernetes, the metrics that exist, and INTERFACES.md's word on capabilities. */
@@ -63,6 +64,15 @@ describe('the manifest of Kubernetes', () => {
       volumeMounts.map((m: { name: string }) => m.name),
     );
     expect([...new Set(mounted)].sort()).toEqual(volumes.map((v: { name: string }) => v.name).sort());
+  });
+
+  test('the token that the installer looks for is mounted where it looks', () => {
+    const { initContainers, volumes } = one('DaemonSet').spec.template.spec;
+    const token = volumes.find((v: { name: string }) => v.name === 'token');
+    const secrets = manifests.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
+    expect(secrets).toContain(token.secret.secretName);
+    const { mountPath } = initContainers[0].volumeMounts.find((m: { name: string }) => m.name === 'token');
+    expect(read('install-cni.mjs')).toContain(`'${mountPath}'`);
   });
 
   test('keys of the ConfigMap that are asked for are there', () => {
@@ -130,4 +140,20 @@ test('the units of systemd start programs that exist, with the capabilities of I
     for (const capability of granted)
       expect(['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_NET_BIND_SERVICE']).toContain(capability);
   }
+});
+
+test('the unit of the agent lets it write what it writes by default', () => {
+  const text = read('systemd/tsnet-agent.service');
+  const words = (key: string) => text.match(new RegExp(`^${key}=(.*)$`, 'm'))?.[1].split(' ') ?? [];
+  const writable = [
+    ...words('ReadWritePaths').map((path) => path.replace(/^-/, '')),
+    ...words('StateDirectory').map((name) => `/var/lib/${name}`),
+  ];
+  const { directory, runDir } = readSettings([], {}, agentCommand('0'));
+  for (const path of [directory, runDir.replace(/^\/var\/run/, '/run'), '/var/lib/calico', '/run/xtables.lock'])
+    expect(
+      writable.some((root) => `${path}/`.startsWith(`${root}/`)),
+      path,
+    ).toBe(true);
+  expect(words('ConfigurationDirectory').map((name) => `/etc/${name}`)).toContain(directory);
 });
