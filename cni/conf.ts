@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { StoreConfig } from '#datastore';
 import { CNI_CODE, CniError } from './error.ts';
 import type { Environment } from './request.ts';

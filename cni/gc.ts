@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { hasCode } from '#core';
 import type { WorkloadEndpoint } from '#datastore';
 import { type Call, demandReady } from './call.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Addr, familyOf, type Prefix, parseCidr, prefixAddr } from '#core';
 import { CNI_CODE, CniError } from './error.ts';
 import { atLeast, type CniVersion } from './version.ts';

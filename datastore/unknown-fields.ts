@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { nearest } from '#core';
 import { type AnyResource, KINDS } from './model/index.ts';
 import { type FieldError, fieldPath } from './validate.ts';

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { err, ok, type Result } from '#core';
 import { resourceName, shown } from './model/fields.ts';
 import { type AnyResource, API_VERSION, KINDS, type Kind, type Metadata } from './model/index.ts';

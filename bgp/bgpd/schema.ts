@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseAddr, parsePrefix } from '#core';
 import { parseCommunity } from '../attributes.ts';
 import { MD5_KEY_MAX } from '../transport/md5.ts';

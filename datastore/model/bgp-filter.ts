@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Family, familyOf, type Prefix, prefixLength } from '#core';
 import { community } from './community.ts';
 import { asNumber, int, interfacePattern, list, maskedNet, maybe, object, opt, text, word } from './fields.ts';

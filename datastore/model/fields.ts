@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Addr, familyOf, parseAddr, parseCidr, parsePrefix, parseSelector, selectorTree } from '#core';
 import { parseAsNumber } from '../as-number.ts';
 import { parseDuration } from '../duration.ts';

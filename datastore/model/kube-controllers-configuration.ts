@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { onlyDefault } from './cluster-information.ts';
 import type { KindInfo } from './kind.ts';
 import type { Resource } from './meta.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isHostPrefix, parseAddr, parsePrefix } from '#core';
 import { workloadEndpointName } from '../endpoint-name.ts';
 import {
