@@ -72,8 +72,9 @@ export interface ListenAddress {
   readonly host: string;
   readonly port: number;
 }
+/** IPv6 stands in brackets, and IPv4 may: who puts an address in from a variable need not know its family. */
 export const listenAddress = (t: string): ListenAddress => {
-  const m = /^(?:\[([0-9a-fA-F:]+)\]|([^:]*)):(\d{1,5})$/.exec(t);
+  const m = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(t);
   const port = m ? Number(m[3]) : -1;
   if (!m || port > 65535) throw new Refused('must be ADDRESS:PORT, for example 127.0.0.1:9091 or [::1]:9091');
   return { host: m[1] ?? (m[2] || '0.0.0.0'), port };

@@ -109,12 +109,12 @@ export function storeConfig(conf: Conf, env: Environment): StoreConfig {
   const wrong = (message: string) => new CniError(CNI_CODE.configuration, message);
   if (type === 'directory') return { type, directory: directory || '/etc/tsnet/resources' };
   if (type !== 'etcdv3') throw wrong(`datastore_type: must be etcdv3 or directory; it is ${JSON.stringify(type)}`);
-  if (conf.etcd_discovery_srv)
-    throw wrong('etcd_discovery_srv: is not supported; list the endpoints in etcd_endpoints');
-  if (endpoints.length === 0) throw wrong('etcd_endpoints: is required with datastore_type etcdv3');
+  const discoverySrv = endpoints.length > 0 ? undefined : conf.etcd_discovery_srv || env.ETCD_DISCOVERY_SRV;
+  if (endpoints.length === 0 && !discoverySrv) throw wrong('etcd_endpoints: is required with datastore_type etcdv3');
   return {
     type,
     endpoints,
+    discoverySrv,
     caFile: conf.etcd_ca_cert_file || env.ETCD_CA_CERT_FILE || undefined,
     certFile: conf.etcd_cert_file || env.ETCD_CERT_FILE || undefined,
     keyFile: conf.etcd_key_file || env.ETCD_KEY_FILE || undefined,

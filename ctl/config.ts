@@ -47,6 +47,7 @@ export type Datastore =
   | {
       readonly type: 'etcdv3';
       readonly endpoints: readonly string[];
+      readonly discoverySrv?: string;
       readonly username?: string;
       readonly password?: string;
       readonly tls: { readonly ca?: Credential; readonly cert?: Credential; readonly key?: Credential };
@@ -123,24 +124,28 @@ function refuseUnknown(document: SourceDocument, field: string, word: string, kn
   return refuse(document, field, `is not a key of the configuration${near ? `; did you mean '${near}'?` : ''}`);
 }
 
-async function interpret(settings: Settings, where: string): Promise<Datastore> {
+function interpret(settings: Settings, source: string): Datastore {
   const { etcdEndpoints, etcdDiscoverySrv } = settings;
   const type = (settings.datastoreType ?? (etcdEndpoints || etcdDiscoverySrv ? 'etcdv3' : 'directory')).toLowerCase();
-  const wrong = (message: string) => new OperationalError('CONFIG', `${where}: ${message}`);
+  const wrong = (message: string) => new OperationalError('CONFIG', `${source}: ${message}`);
   if (type === 'directory') return { type, directory: settings.directory ?? DEFAULT_DIRECTORY };
   if (type === 'kubernetes') throw wrong("datastore type 'kubernetes' is not supported; use etcdv3 or directory");
   if (type !== 'etcdv3') throw wrong(`datastore type '${type}' is unknown; use etcdv3 or directory`);
   if (etcdEndpoints && etcdDiscoverySrv) throw wrong('give etcd endpoints or a discovery domain, not both');
-  const endpoints = etcdDiscoverySrv ? await discover(etcdDiscoverySrv) : (etcdEndpoints ?? '').split(',');
-  const urls = endpoints.map((url) => url.trim()).filter((url) => url !== '');
-  if (urls.length === 0) throw wrong('no etcd endpoint is given; set ETCD_ENDPOINTS or spec.etcdEndpoints');
+  const urls = (etcdEndpoints ?? '')
+    .split(',')
+    .map((url) => url.trim())
+    .filter((url) => url !== '');
+  if (urls.length === 0 && !etcdDiscoverySrv)
+    throw wrong('no etcd endpoint is given; set ETCD_ENDPOINTS or spec.etcdEndpoints');
   const odd = urls.find((url) => !/^https?:\/\/[^/\s]+\/?$/.test(url));
   if (odd) throw wrong(`'${odd}' is not an etcd URL such as https://10.0.0.1:2379`);
   const auth =
     settings.etcdUsername && settings.etcdPassword
       ? { username: settings.etcdUsername, password: settings.etcdPassword }
       : {};
-  return { type, endpoints: urls, ...auth, tls: credentials(settings, wrong) };
+  const where = { endpoints: urls, ...(etcdDiscoverySrv && { discoverySrv: etcdDiscoverySrv }) };
+  return { type, ...where, ...auth, tls: credentials(settings, wrong) };
 }
 
 function credentials(settings: Settings, wrong: (message: string) => OperationalError) {
@@ -156,23 +161,4 @@ function credentials(settings: Settings, wrong: (message: string) => Operational
   if (Boolean(tls.cert) !== Boolean(tls.key))
     throw wrong('a client certificate and its key go together; one is missing');
   return tls;
-}
-
-/** Endpoints from SRV records, those with TLS first (etcd's own names of the services). */
-async function discover(domain: string): Promise<string[]> {
-  const { resolveSrv } = await import('node:dns/promises');
-  const services = [
-    { name: `_etcd-client-ssl._tcp.${domain}`, scheme: 'https' },
-    { name: `_etcd-client._tcp.${domain}`, scheme: 'http' },
-  ];
-  const found = await Promise.all(
-    services.map(async ({ name, scheme }) => {
-      const records = await resolveSrv(name).catch(() => []);
-      return records.map((srv) => `${scheme}://${srv.name}:${srv.port}`);
-    }),
-  );
-  const urls = found.flat();
-  if (urls.length === 0)
-    throw new OperationalError('UNAVAILABLE', `no SRV record ${services.map((s) => s.name).join(' or ')} was found`);
-  return urls;
 }

@@ -55,7 +55,7 @@ function tellFaults(io: Io, store: Store): void {
 /** The settings in the store's terms; credentials given as text are put into files that only we can read, for as long as needed. */
 async function storeConfig(settings: Datastore, cwd: string, cleaning: (() => Promise<void>)[]): Promise<StoreConfig> {
   if (settings.type === 'directory') return { type: 'directory', directory: resolve(cwd, settings.directory) };
-  const { endpoints, username, password, tls } = settings;
+  const { endpoints, discoverySrv, username, password, tls } = settings;
   let directory: string | undefined;
   const fileOf = async (name: string, credential: Credential | undefined): Promise<string | undefined> => {
     if (!credential) return undefined;
@@ -74,7 +74,7 @@ async function storeConfig(settings: Datastore, cwd: string, cleaning: (() => Pr
     certFile: await fileOf('cert.pem', tls.cert),
     keyFile: await fileOf('key.pem', tls.key),
   };
-  return { type: 'etcdv3', endpoints, username, password, ...files };
+  return { type: 'etcdv3', endpoints, discoverySrv, username, password, ...files };
 }
 
 /** Opens the datastore as a client of resources. */

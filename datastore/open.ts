@@ -11,6 +11,8 @@ export type StoreConfig =
 export interface EtcdConfig {
   /** URLs; all `https:` or all `http:`. Tried in turn when one fails. */
   readonly endpoints: readonly string[];
+  /** Instead of endpoints: the domain whose SRV records name them. */
+  readonly discoverySrv?: string;
   /** Files in PEM; read again when they change. */
   readonly caFile?: string;
   readonly certFile?: string;
@@ -35,12 +37,13 @@ export async function openStore(config: StoreConfig, context: StoreContext): Pro
     case 'memory':
       return new MemoryStore(context.clock);
     case 'etcdv3': {
+      const found = await withEndpoints(config);
       if (context.brief) {
         const { BriefEtcdStore } = await import('./etcd/brief/store.ts');
-        return new BriefEtcdStore(config, context);
+        return new BriefEtcdStore(found, context);
       }
       const { EtcdStore } = await import('./etcd/store.ts');
-      return new EtcdStore(config, context);
+      return new EtcdStore(found, context);
     }
     case 'directory': {
       const { DirectoryStore } = await import('./directory/store.ts');
@@ -49,4 +52,10 @@ export async function openStore(config: StoreConfig, context: StoreContext): Pro
     default:
       return assertNever(config);
   }
+}
+
+async function withEndpoints(config: EtcdConfig): Promise<EtcdConfig> {
+  if (!config.discoverySrv) return config;
+  const { discoverEndpoints } = await import('./etcd/discovery.ts');
+  return { ...config, endpoints: await discoverEndpoints(config.discoverySrv) };
 }

@@ -94,6 +94,11 @@ for (const plugin of conflist.plugins ?? [])
     plugin.etcd_ca_cert_file = seen('ca.pem');
     plugin.etcd_cert_file = seen('cert.pem');
     plugin.etcd_key_file = seen('key.pem');
+    // The configuration is only root's to read.
+    for (const name of ['username', 'password']) {
+      const file = join(certificates, `cni-${name}`);
+      if (existsSync(file)) plugin[`etcd_${name}`] = readFileSync(file, 'utf8').trim();
+    }
   }
 place(join(net, '10-tsnet.conflist'), (path) =>
   writeFileSync(path, `${JSON.stringify(conflist, null, 2)}\n`, { mode: 0o600 }),

@@ -30,7 +30,10 @@ beforeAll(async () => {
     netns: node.netns,
     fields: { 'spec.nodeName': 'node-2', 'status.hostIP': node.addresses[0] },
     config: { 'etcd-endpoints': lab().etcd.endpoint },
-    secrets: { 'tsnet-node-token': { token: 'secret', 'ca.crt': 'PEM' } },
+    secrets: {
+      'tsnet-node-token': { token: 'secret', 'ca.crt': 'PEM' },
+      'tsnet-etcd': { username: 'agent', password: 'a', 'cni-username': 'plugin', 'cni-password': 'p' },
+    },
     env: { KUBERNETES_SERVICE_HOST: '10.96.0.1', KUBERNETES_SERVICE_PORT: '443' },
     // As the manifest says, where etcd has no TLS.
     without: ['ETCD_CA_CERT_FILE', 'ETCD_CERT_FILE', 'ETCD_KEY_FILE'],
@@ -52,6 +55,8 @@ test('the init container installs the plugin without any capability', async () =
   expect(plugins[0]).toMatchObject({
     nodename: 'node-2',
     etcd_endpoints: lab().etcd.endpoint,
+    etcd_username: 'plugin',
+    etcd_password: 'p',
     kubernetes: { kubeconfig: '/etc/cni/net.d/tsnet-kubeconfig' },
   });
   const kubeconfig = parse(readFileSync(pod.path('cni-net', 'tsnet-kubeconfig'), 'utf8'));

@@ -27,6 +27,7 @@ interface Container {
 interface ValueFrom {
   readonly fieldRef?: { fieldPath: string };
   readonly configMapKeyRef?: { name: string; key: string };
+  readonly secretKeyRef?: { name: string; key: string; optional?: boolean };
 }
 interface Volume {
   readonly name: string;
@@ -158,16 +159,19 @@ export class Pod {
     const made: Record<string, string> = {};
     for (const { name, value, valueFrom } of env ?? []) {
       if (this.#place.without.includes(name)) continue;
-      const { fieldRef, configMapKeyRef } = valueFrom ?? {};
-      const found = fieldRef
-        ? this.#place.fields[fieldRef.fieldPath]
-        : configMapKeyRef
-          ? this.#configMap(configMapKeyRef.name)[configMapKeyRef.key]
-          : value?.replaceAll(/\$\((\w+)\)/g, (_, other) => made[other] ?? '');
-      if (found === undefined) throw new Error(`the manifest's ${name} has no value`);
-      made[name] = found;
+      const found = valueFrom
+        ? this.#lookUp(valueFrom)
+        : value?.replaceAll(/\$\((\w+)\)/g, (_, other) => made[other] ?? '');
+      if (found !== undefined) made[name] = found;
+      else if (!valueFrom?.secretKeyRef?.optional) throw new Error(`the manifest's ${name} has no value`);
     }
     return made;
+  }
+
+  #lookUp({ fieldRef, configMapKeyRef, secretKeyRef }: ValueFrom): string | undefined {
+    if (fieldRef) return this.#place.fields[fieldRef.fieldPath];
+    if (configMapKeyRef) return this.#configMap(configMapKeyRef.name)[configMapKeyRef.key];
+    return secretKeyRef && this.#place.secrets[secretKeyRef.name]?.[secretKeyRef.key];
   }
 
   async #demand(args: readonly string[]): Promise<string> {

@@ -72,6 +72,7 @@ describe('the configuration', () => {
     ).toEqual({
       type: 'etcdv3',
       endpoints: ['https://a:1', 'https://b:1'],
+      discoverySrv: undefined,
       keyFile: '/k',
       certFile: '/c',
       caFile: undefined,
@@ -88,7 +89,11 @@ describe('the configuration', () => {
       type: 'directory',
       directory: '/d',
     });
-    for (const over of [{ datastore_type: 'kubernetes' }, { etcd_endpoints: '' }, { etcd_discovery_srv: 'x' }])
+    expect(storeConfig(conf({ etcd_endpoints: '', etcd_discovery_srv: 'example.org' }), {})).toMatchObject({
+      endpoints: [],
+      discoverySrv: 'example.org',
+    });
+    for (const over of [{ datastore_type: 'kubernetes' }, { etcd_endpoints: '' }])
       expect(failure(() => storeConfig(conf(over), {})).code).toBe(7);
   });
 
