@@ -1,35 +1,49 @@
-import type { HookState, TableState } from './types.ts';
+import type { Table } from '#policy';
+import { EMPTY_TABLE, type HookState, type TableState } from './types.ts';
 
 const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
 
 /**
- * Reads what `iptables-save -t TABLE` prints. Only three things matter: which of our chains there are, which hash each of their rules
+ * Reads what `iptables-save` prints, all tables of one family. Only three things matter: which of our chains there are, which hash each of their rules
  * carries, and where our rules stand in the kernel's own chains. What the rules say is never parsed: iptables prints it differently in every version.
  */
-export function parseSave(text: string): TableState {
-  const chains = new Map<string, (string | null)[]>();
-  const hooks = new Map<string, HookState[]>();
-  const lengths = new Map<string, number>();
+export function parseSave(text: string): Record<Table, TableState> {
+  const tables = { raw: EMPTY_TABLE, mangle: EMPTY_TABLE, nat: EMPTY_TABLE, filter: EMPTY_TABLE };
+  let draft = emptyDraft();
   for (const line of lines(text)) {
-    if (line.startsWith(':')) {
+    if (line.startsWith('*')) {
+      draft = emptyDraft();
+      const table = line.slice(1);
+      if (Object.hasOwn(tables, table)) tables[table as Table] = draft;
+    } else if (line.startsWith(':')) {
       const name = line.slice(1, line.indexOf(' '));
-      if (name.startsWith('cali-')) chains.set(name, []);
-      else lengths.set(name, 0);
-    } else if (line.startsWith('-A ')) {
-      const space = line.indexOf(' ', 3);
-      const chain = space < 0 ? line.slice(3) : line.slice(3, space);
-      const hash = HASH.exec(line)?.[1] ?? null;
-      const ours = chains.get(chain);
-      if (ours) ours.push(hash);
-      else {
-        const position = (lengths.get(chain) ?? 0) + 1;
-        lengths.set(chain, position);
-        if (hash === null) continue;
-        hooks.set(chain, [...(hooks.get(chain) ?? []), { position, hash, spec: line.slice(space + 1) }]);
-      }
-    }
+      if (name.startsWith('cali-')) draft.chains.set(name, []);
+      else draft.lengths.set(name, 0);
+    } else if (line.startsWith('-A ')) readRule(draft, line);
   }
-  return { chains, hooks, lengths };
+  return tables;
+}
+
+interface Draft {
+  readonly chains: Map<string, (string | null)[]>;
+  readonly hooks: Map<string, HookState[]>;
+  readonly lengths: Map<string, number>;
+}
+const emptyDraft = (): Draft => ({ chains: new Map(), hooks: new Map(), lengths: new Map() });
+
+function readRule({ chains, hooks, lengths }: Draft, line: string): void {
+  const space = line.indexOf(' ', 3);
+  const chain = space < 0 ? line.slice(3) : line.slice(3, space);
+  const hash = HASH.exec(line)?.[1] ?? null;
+  const ours = chains.get(chain);
+  if (ours) {
+    ours.push(hash);
+    return;
+  }
+  const position = (lengths.get(chain) ?? 0) + 1;
+  lengths.set(chain, position);
+  if (hash === null) return;
+  hooks.set(chain, [...(hooks.get(chain) ?? []), { position, hash, spec: line.slice(space + 1) }]);
 }
 
 function* lines(text: string): Iterable<string> {

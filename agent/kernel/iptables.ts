@@ -3,7 +3,7 @@ import { printChain } from '#policy';
 import { restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
-import type { RuleBackend, TableState } from './types.ts';
+import type { RuleBackend } from './types.ts';
 
 export interface IptablesOptions {
   readonly runner: Runner;
@@ -17,7 +17,6 @@ export interface IptablesOptions {
 }
 
 type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<CommandResult>;
-const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 
 /** Seconds to wait for the xtables lock. */
 const LOCK_WAIT = 10;
@@ -33,22 +32,14 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     programs[role]?.(family) ?? programName(family, variant, role);
   const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
 
-  /** Tables of legacy iptables seen so far; they do not go again. */
-  const seen = new Set<string>();
-  /** Reading a table of legacy iptables makes it, and every packet would pass it from then on. */
-  async function exists(family: Family, table: string): Promise<boolean> {
-    if (!seen.has(`${family} ${table}`))
-      for (const found of await legacyTables(run, family)) seen.add(`${family} ${found}`);
-    return seen.has(`${family} ${table}`);
-  }
-
   return {
     name: variant,
     print: (family, _table, chain) => printChain(chain, family),
-    async read(family, table) {
-      if (variant === 'legacy' && !(await exists(family, table))) return EMPTY;
+    async read(family) {
       const name = program(family, 'save');
-      const result = await run([name, '-t', table], { timeout });
+      // Without a table named: the nft variant reads all of them anyway, and the legacy one makes the table that it is asked for, which every
+      // packet would pass from then on.
+      const result = await run([name], { timeout });
       demand(result, name);
       return parseSave(result.stdout);
     },

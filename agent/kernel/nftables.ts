@@ -57,9 +57,10 @@ export function createNftables(options: NftOptions): RuleBackend {
   return {
     name: 'nftables',
     print: (family, table, { name, rules }) => printNftRules(table, name, rules, family),
-    async read(family, table) {
-      const text = await nft(['-t', 'list', 'table', ...nftTable(family).split(' ')]);
-      return stateOf(parseTable(text ?? ''), table);
+    async read(family) {
+      const listed = parseTable((await nft(['-t', 'list', 'table', ...nftTable(family).split(' ')])) ?? '');
+      const state = (table: Table) => stateOf(listed, table);
+      return { raw: state('raw'), mangle: state('mangle'), nat: state('nat'), filter: state('filter') };
     },
     async write(family, table, change) {
       const plan = new Plan(family, table, change);

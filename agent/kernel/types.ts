@@ -182,12 +182,15 @@ export interface TableState {
   readonly lengths: ReadonlyMap<string, number>;
 }
 
+export const EMPTY_TABLE: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
+
 /** iptables or nftables, behind the same values. */
 export interface RuleBackend {
   readonly name: 'nft' | 'legacy' | 'nftables';
   /** The chain as this backend writes it. Throws an OperationalError VALIDATION for a value that cannot stand in a rule. */
   print(family: Family, table: Table, chain: Chain): readonly PrintedRule[];
-  read(family: Family, table: Table): Promise<TableState>;
+  /** All tables of the family, of one moment; a table that is not there is empty. */
+  read(family: Family): Promise<Readonly<Record<Table, TableState>>>;
   /**
    * Applies one atomic change of a table, and says how many rules that took and what the table holds now.
    * Rejects with an OperationalError: EXEC naming the line that was refused, VALIDATION for a value that cannot stand in a rule, TIMEOUT.

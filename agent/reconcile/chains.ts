@@ -23,17 +23,27 @@ export interface ChainOutcome {
 /** A refused rule, with where it stands; `tsnetctl node status` shows these. */
 export type Quarantined = Refusal & { readonly family: Family; readonly table: Table };
 
+interface TableOf {
+  readonly family: Family;
+  readonly table: Table;
+  readonly reconciler: TableReconciler;
+}
+
 /**
  * Makes the kernel's chains and hooks exactly the desired ones, table by table; each table is one atomic change. A rule that the
  * kernel refuses closes its owner and nothing else; a table that cannot be written at all is tried again with back-off.
  */
 export class ChainReconciler {
-  readonly #tables: { readonly family: Family; readonly table: Table; readonly reconciler: TableReconciler }[];
+  readonly #backend: RuleBackend;
+  readonly #families: readonly Family[];
+  readonly #tables: readonly TableOf[];
   readonly #counters;
   /** Reading and writing take turns: what is read during a write is neither the old state nor the new. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: ChainReconcilerOptions) {
+    this.#backend = options.backend;
+    this.#families = options.families;
     this.#tables = options.families.flatMap((family) =>
       TABLES.map((table) => ({ family, table, reconciler: new TableReconciler({ ...options, family, table }) })),
     );
@@ -68,11 +78,15 @@ export class ChainReconciler {
 
   async #check(): Promise<boolean> {
     let changed = false;
-    for (const { family, table, reconciler } of this.#tables)
-      if (await reconciler.check()) {
-        changed = true;
-        this.#counters.foreign.inc({ ip_version: String(family), table });
-      }
+    await this.#eachFamily(async (family, tables) => {
+      if (tables.every(({ reconciler }) => reconciler.isVacant)) return;
+      const now = await this.#backend.read(family);
+      for (const { table, reconciler } of tables)
+        if (reconciler.check(now[table])) {
+          changed = true;
+          this.#counters.foreign.inc({ ip_version: String(family), table });
+        }
+    });
     return changed;
   }
 
@@ -80,16 +94,35 @@ export class ChainReconciler {
     let written = 0;
     const failures: Failure[] = [];
     let again: Milliseconds | undefined;
-    for (const { family, table, reconciler } of this.#tables) {
-      const outcome = await reconciler.apply();
-      written += outcome.rules;
-      failures.push(...outcome.failures);
-      if (outcome.again !== undefined) again = Math.min(again ?? outcome.again, outcome.again);
-      this.#counters.written.inc({ ip_version: String(family), table }, outcome.rules);
-      if (outcome.failures.some((f) => f.error !== 'REFUSED'))
-        this.#counters.errors.inc({ ip_version: String(family), table });
-    }
+    await this.#eachFamily(async (family, tables) => {
+      let read: ReturnType<RuleBackend['read']> | undefined;
+      for (const { table, reconciler } of tables) {
+        const outcome = await reconciler.apply(async () => {
+          read ??= this.#backend.read(family);
+          return (await read)[table];
+        });
+        written += outcome.rules;
+        failures.push(...outcome.failures);
+        if (outcome.again !== undefined) again = Math.min(again ?? outcome.again, outcome.again);
+        this.#counters.written.inc({ ip_version: String(family), table }, outcome.rules);
+        if (outcome.failures.some((f) => f.error !== 'REFUSED'))
+          this.#counters.errors.inc({ ip_version: String(family), table });
+      }
+    });
     return { written, failures, ...(again !== undefined && { again }) };
+  }
+
+  /** The families side by side: what one of them waits for (a command, the kernel) does not keep the other. */
+  async #eachFamily(work: (family: Family, tables: readonly TableOf[]) => Promise<void>): Promise<void> {
+    const all = this.#families.map((family) =>
+      work(
+        family,
+        this.#tables.filter((t) => t.family === family),
+      ),
+    );
+    // All have to end before anything else is read or written, whatever one of them says.
+    await Promise.allSettled(all);
+    await Promise.all(all);
   }
 
   get quarantined(): Quarantined[] {
@@ -107,10 +140,7 @@ export class ChainReconciler {
   }
 }
 
-function declareMetrics(
-  metrics: Metrics,
-  tables: readonly { family: Family; table: Table; reconciler: TableReconciler }[],
-) {
+function declareMetrics(metrics: Metrics, tables: readonly TableOf[]) {
   const labels = ['ip_version', 'table'] as const;
   const gauge = (name: string, help: string, value: (t: TableReconciler) => number) =>
     metrics.gauge(name, help, labels, (g) => {

@@ -82,15 +82,15 @@ export class TableReconciler {
     return this.#fighting;
   }
 
-  /** Reads the table; says whether a stranger has changed what is ours. */
-  async check(): Promise<boolean> {
-    const { backend, family, table, clock, log } = this.#o;
+  /** Whether nothing of ours is here that a stranger could change. */
+  get isVacant(): boolean {
+    return this.#desired.size === 0 && this.#hooks.length === 0;
+  }
+  /** Whether a stranger has changed what is ours, by what was read just now. */
+  check(now: TableState): boolean {
+    const { family, table, clock, log } = this.#o;
+    if (this.isVacant) return false;
     const before = this.#actual;
-    // Nothing of ours is here that a stranger could change.
-    if (this.#desired.size === 0 && this.#hooks.length === 0) return false;
-    const now = await backend.read(family, table);
-    // Something was written meanwhile: what was read may be older.
-    if (before !== this.#actual) return false;
     const changed = before ? differences(before, now) : [];
     this.#adopt(now);
     if (changed.length === 0) return false;
@@ -110,12 +110,13 @@ export class TableReconciler {
     this.#hooksDirty = true;
   }
 
-  async apply(): Promise<TableOutcome> {
+  /** @param read gives the table as it is at the beginning of this pass; it is asked when what is there is not known */
+  async apply(read: () => Promise<TableState>): Promise<TableOutcome> {
     const { clock } = this.#o;
     if (this.#retry && this.#retry.due > clock.now())
       return { rules: 0, failures: [this.#retry.failure], again: this.#retry.due - clock.now() };
     try {
-      const rules = await this.#write();
+      const rules = await this.#write(read);
       this.#retry = undefined;
       return { rules, failures: this.#refusedFailures(), ...this.#nextTrial() };
     } catch (error) {
@@ -143,10 +144,9 @@ export class TableReconciler {
     return due.length > 0 ? { again: Math.max(0, Math.min(...due)) } : {};
   }
 
-  async #write(): Promise<number> {
+  async #write(read: () => Promise<TableState>): Promise<number> {
     const { backend, family, table } = this.#o;
-    const fresh = this.#actual === undefined;
-    if (fresh) this.#adopt(await backend.read(family, table));
+    if (this.#actual === undefined) this.#adopt(await read());
     this.#releaseDue();
     const change = this.#change();
     if (!change) return 0;
@@ -156,10 +156,10 @@ export class TableReconciler {
     } catch (error) {
       if (hasCode(error, 'TIMEOUT')) throw error;
       // The table may have been changed under our hands: then the same write on what is there now is right.
-      const base = await backend.read(family, table);
+      const base = (await backend.read(family))[table];
       const stale = differences(this.#actual!, base).length > 0;
       this.#adopt(base);
-      if (stale) return this.#write();
+      if (stale) return this.#write(read);
       await this.#quarantineRefused(update, error);
       const again = this.#change();
       return again ? this.#commit(again.update, again.remove, again.hooks) : 0;

@@ -1,16 +1,15 @@
 import type { Chain, ChainRule } from '../types.ts';
 import { chainName } from './names.ts';
 
-/** Interface name to the chain that polices it. */
-export type Targets = ReadonlyMap<string, string>;
-
 export interface Dispatch {
   readonly root: string;
   readonly side: 'in' | 'out';
-  readonly targets: Targets;
+  /** Interfaces, sorted, and the chain that polices each. */
+  readonly names: readonly string[];
+  readonly chainOf: (iface: string) => string;
   /** Rules that stand before the branching, in the root only. */
   readonly first: readonly ChainRule[];
-  /** What happens to an interface that is not among the targets. */
+  /** What happens to an interface that is not among the names. */
   readonly otherwise: readonly ChainRule[];
 }
 
@@ -20,46 +19,53 @@ export interface Dispatch {
  */
 const LEAF = 6;
 
-/** A chain of the tree, and what decides what is in it beside what all its chains share. */
-export interface Made {
+/** A chain of the tree with those below it, and what decides what is in it beside what all its chains share. */
+export interface Branch {
+  /** Interfaces that come this way. */
+  readonly names: string;
   readonly key: string;
   readonly chain: Chain;
+  readonly below: readonly Branch[];
 }
 
 /**
- * Chains that lead a packet to its endpoint's chain by the name of the interface. Chains of a tree made before, with the same rules first
- * and otherwise, are taken over where they still hold.
+ * Chains that lead a packet to its endpoint's chain by the name of the interface. Of a tree made before, with the same chain of each interface
+ * and the same rules first and otherwise, what still holds is taken over.
  */
-export function dispatchTree(dispatch: Dispatch, before: readonly Made[] = []): Made[] {
-  const names = [...dispatch.targets.keys()].sort();
-  const common = commonPrefix(names);
-  const growth = { dispatch, common, before: new Map(before.map((m) => [m.chain.name, m])), made: [] };
-  grow(growth, dispatch.root, names, common.length);
-  return growth.made;
+export function dispatchTree(dispatch: Dispatch, before?: Branch): Branch {
+  const common = commonPrefix(dispatch.names);
+  return grow({ dispatch, common }, dispatch.root, dispatch.names, common.length, before);
+}
+
+export function* chainsOf(branch: Branch): Iterable<Chain> {
+  yield branch.chain;
+  for (const child of branch.below) yield* chainsOf(child);
 }
 
 interface Growth {
   readonly dispatch: Dispatch;
   readonly common: string;
-  readonly before: ReadonlyMap<string, Made>;
-  readonly made: Made[];
 }
 
-function grow(growth: Growth, name: string, names: readonly string[], depth: number): void {
-  const { dispatch, common, before, made } = growth;
+function grow(growth: Growth, name: string, names: readonly string[], depth: number, before?: Branch): Branch {
+  const { dispatch, common } = growth;
+  const joined = names.join();
+  if (before?.names === joined && before.chain.name === name) return before;
+  const known = new Map(before?.below.map((branch) => [branch.chain.name, branch]));
   const branches: [iface: string, chain: string][] = [];
+  const below: Branch[] = [];
   for (const [prefix, members] of bins(names, depth)) {
     if (members.length === 1 || names.length <= LEAF) {
-      for (const member of members) branches.push([member, dispatch.targets.get(member)!]);
+      for (const member of members) branches.push([member, dispatch.chainOf(member)]);
       continue;
     }
     const child = chainName(`${dispatch.root}-`, prefix.slice(common.length));
     branches.push([`${prefix}+`, child]);
-    grow(growth, child, members, prefix.length);
+    below.push(grow(growth, child, members, prefix.length, known.get(child)));
   }
   const key = branches.join(' ');
-  const known = before.get(name);
-  made.push(known?.key === key ? known : { key, chain: branching(dispatch, name, branches) });
+  const chain = before?.key === key && before.chain.name === name ? before.chain : branching(dispatch, name, branches);
+  return { names: joined, key, chain, below };
 }
 
 function branching(dispatch: Dispatch, name: string, branches: readonly (readonly [string, string])[]): Chain {
@@ -97,14 +103,14 @@ export const dispatchMap = (dispatch: Dispatch): Chain[] => [
     name: dispatch.root,
     rules: [
       ...dispatch.first,
-      ...(dispatch.targets.size > 0
+      ...(dispatch.names.length > 0
         ? [
             {
               match: [],
               action: {
                 do: 'map' as const,
                 side: dispatch.side,
-                targets: new Map([...dispatch.targets].sort(([a], [b]) => (a < b ? -1 : 1))),
+                targets: new Map(dispatch.names.map((name) => [name, dispatch.chainOf(name)])),
               },
             },
           ]

@@ -1,7 +1,7 @@
 import type { Family } from '#core';
 import type { ResolvedHost } from '../resolved.ts';
 import type { Table } from '../types.ts';
-import { type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
+import { chainsOf, type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
 import { FROM_HOST_ENDPOINT, FROM_HOST_FORWARD, TO_HOST_ENDPOINT, TO_HOST_FORWARD } from './filter-table.ts';
 import { ANY_INTERFACE, failsafeChain, type HostList, hostChain, hostEndpoints, renderHost } from './host-chains.ts';
 import type { Library } from './library.ts';
@@ -62,10 +62,12 @@ export function declareHosts(state: RenderState, family: Family, library: Librar
         ]
       : [];
     const side = direction === 'ingress' ? 'in' : 'out';
-    const dispatch: Dispatch = { root, side, targets, first: [], otherwise };
-    const key = [config, any !== undefined, [...targets.keys()].sort().join()];
+    const names = [...targets.keys()].sort();
+    const chainOf = (iface: string) => targets.get(iface)!;
+    const dispatch: Dispatch = { root, side, names, chainOf, first: [], otherwise };
+    const key = [config, any !== undefined, names.join()];
     const chains = library.memo(`${table} ${root}`, key, () =>
-      config.dispatch === 'map' ? dispatchMap(dispatch) : dispatchTree(dispatch).map((made) => made.chain),
+      config.dispatch === 'map' ? dispatchMap(dispatch) : [...chainsOf(dispatchTree(dispatch))],
     );
     library.declareAll(table, family, chains);
   }

@@ -1,7 +1,7 @@
 import type { Family } from '#core';
 import type { ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
-import { type Dispatch, dispatchMap, dispatchTree, type Made } from './dispatch.ts';
+import { type Branch, chainsOf, type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
 import { CLOSED_CHAIN, connectionLimitChain, workloadChain } from './endpoint-chains.ts';
 import {
   CLOSED_FROM,
@@ -41,10 +41,11 @@ export function tableLayout(state: RenderState, endpoints: Endpoints, library: L
   library.begin();
   const hooks: Record<Family, readonly Hook[]> = { 4: [], 6: [] };
   const hosts = findHosts(state);
+  const workloads = { ...layOutWorkloads(state, library, endpoints), hosts };
   for (const family of state.config.families) {
     declareHosts(state, family, library, hosts);
     hooks[family] = [
-      ...declareFilter(state, family, library, endpoints, hosts),
+      ...declareFilter(state, family, library, workloads),
       ...declareRaw(state, family, library, endpoints, hosts),
       ...declareMangle(state, family, library, hosts),
       ...declareNat(state, family, library),
@@ -56,33 +57,122 @@ export function tableLayout(state: RenderState, endpoints: Endpoints, library: L
 
 type Endpoints = ReadonlyMap<string, ResolvedWorkload>;
 
-function filterNeeds(state: RenderState, family: Family, endpoints: Endpoints, hosts: Hosts): FilterNeeds {
-  const limits = [...endpoints.values()].map((w) => w.endpoint.spec.qosControls);
+/** What the filter table has for workloads, in both families alike. */
+interface WorkloadLayout {
+  readonly needs: Pick<FilterNeeds, 'closed' | 'rateFrom' | 'rateTo'>;
+  readonly dispatch: readonly Chain[];
+  readonly rates: readonly RateLimit[];
+}
+
+interface RateLimit {
+  readonly iface: string;
+  readonly chain: string;
+  readonly direction: Direction;
+  readonly rate: number;
+  readonly burst: number;
+  readonly owner: string;
+}
+
+function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoints): WorkloadLayout {
+  const { config } = state;
+  const names = [...endpoints.keys()].sort();
+  const isClosed = (iface: string) => state.closed.has(`WorkloadEndpoint/${endpoints.get(iface)!.id}`);
+  const closed = state.closed.size > 0 ? names.filter(isClosed) : [];
+  const rates = rateLimits(names, endpoints);
+  const unknown = [rule([], DROP, 'unknown interface')];
+  const toClosed = { names: closed, chainOf: () => CLOSED_CHAIN, first: [], otherwise: [] };
+  const dispatches: Dispatch[] = [
+    {
+      root: FROM_WORKLOAD,
+      side: 'in',
+      names,
+      chainOf: (iface) => workloadChain(iface, 'egress'),
+      first: [clearVerdict(config), ...tunnelDrops(config)],
+      otherwise: unknown,
+    },
+    {
+      root: TO_WORKLOAD,
+      side: 'out',
+      names,
+      chainOf: (iface) => workloadChain(iface, 'ingress'),
+      first: [clearVerdict(config)],
+      otherwise: unknown,
+    },
+    { root: CLOSED_FROM, side: 'in', ...toClosed },
+    { root: CLOSED_TO, side: 'out', ...toClosed },
+    ...DIRECTIONS.map((direction) => toRates(direction, rates)),
+  ];
   return {
-    closed: [...endpoints.values()].some((w) => isClosed(state, w)),
-    rateFrom: limits.some((q) => q?.egressPacketRate),
-    rateTo: limits.some((q) => q?.ingressPacketRate),
-    hostEndpoints: hosts.some,
-    hostForward: hosts.some,
-    preAccepted: hosts.untracked || hosts.preDnat,
-    untracked: hosts.untracked,
-    serviceLoop: serviceLoopChain(state.config, state.facts, family) !== null,
+    needs: {
+      closed: closed.length > 0,
+      rateFrom: rates.some((limit) => limit.direction === 'egress'),
+      rateTo: rates.some((limit) => limit.direction === 'ingress'),
+    },
+    dispatch: dispatches.flatMap((dispatch) => dispatchChains(state, library, dispatch)),
+    rates,
   };
 }
 
-const isClosed = (state: RenderState, workload: ResolvedWorkload): boolean =>
-  state.closed.has(`WorkloadEndpoint/${workload.id}`);
+/** Chains of one dispatch; those that hold for the interfaces of now are the same as before. */
+function dispatchChains({ config }: RenderState, library: Library, dispatch: Dispatch): readonly Chain[] {
+  const made = library.memo<Dispatched>(`dispatch ${dispatch.root}`, [config, dispatch.names.join()], (before) => {
+    if (config.dispatch === 'map') return { config, chains: dispatchMap(dispatch) };
+    const tree = dispatchTree(dispatch, before?.config === config ? before.tree : undefined);
+    return { config, tree, chains: [...chainsOf(tree)] };
+  });
+  return made.chains;
+}
+
+interface Dispatched {
+  readonly config: RenderState['config'];
+  readonly tree?: Branch;
+  readonly chains: readonly Chain[];
+}
+
+/** Packets per second, counted before anything else: they concern packets, not flows. */
+function rateLimits(names: readonly string[], endpoints: Endpoints): RateLimit[] {
+  return names.flatMap((iface) => {
+    const { endpoint, id } = endpoints.get(iface)!;
+    const qos = endpoint.spec.qosControls;
+    if (!qos) return [];
+    return DIRECTIONS.flatMap((direction) => {
+      const isIngress = direction === 'ingress';
+      const rate = isIngress ? qos.ingressPacketRate : qos.egressPacketRate;
+      const burst = (isIngress ? qos.ingressPacketBurst : qos.egressPacketBurst) || 5;
+      const chain = chainName(isIngress ? 'cali-tr-' : 'cali-fr-', iface);
+      return rate ? [{ iface, chain, direction, rate, burst, owner: `WorkloadEndpoint/${id}` }] : [];
+    });
+  });
+}
+
+function toRates(direction: Direction, rates: readonly RateLimit[]): Dispatch {
+  const chains = new Map(rates.filter((r) => r.direction === direction).map(({ iface, chain }) => [iface, chain]));
+  return {
+    root: direction === 'ingress' ? RATE_TO : RATE_FROM,
+    side: direction === 'ingress' ? 'out' : 'in',
+    names: [...chains.keys()],
+    chainOf: (iface) => chains.get(iface)!,
+    first: [],
+    otherwise: [],
+  };
+}
 
 function declareFilter(
   state: RenderState,
   family: Family,
   library: Library,
-  endpoints: Endpoints,
-  hosts: Hosts,
+  { needs: workloads, dispatch, rates, hosts }: WorkloadLayout & { readonly hosts: Hosts },
 ): readonly Hook[] {
   const { config } = state;
-  const needs = filterNeeds(state, family, endpoints, hosts);
   const loop = serviceLoopChain(config, state.facts, family);
+  const needs: FilterNeeds = {
+    ...workloads,
+    hostEndpoints: hosts.some,
+    hostForward: hosts.some,
+    preAccepted: hosts.untracked || hosts.preDnat,
+    untracked: hosts.untracked,
+    serviceLoop: loop !== null,
+  };
   if (loop) library.declareIn('filter', family, [JSON.stringify(loop)], loop.name, () => loop);
   const key = [config, JSON.stringify(needs)];
   const put = (chain: Chain, deps: readonly unknown[] = key) =>
@@ -94,85 +184,14 @@ function declareFilter(
   for (const chain of verdictChains(config)) library.declare(family, chain.name, key, () => chain);
   put(connectionLimitChain());
   put({ name: CLOSED_CHAIN, rules: [rule([], DROP, 'closed endpoint')] });
-  const unknown = [rule([], DROP, 'unknown interface')];
-  const all = [...endpoints.values()];
-  const tree = (dispatch: Dispatch) => declareDispatch(state, family, library, dispatch);
-  tree({
-    root: FROM_WORKLOAD,
-    side: 'in',
-    targets: targets(all, (iface) => workloadChain(iface, 'egress')),
-    first: [clearVerdict(config), ...tunnelDrops(config)],
-    otherwise: unknown,
-  });
-  tree({
-    root: TO_WORKLOAD,
-    side: 'out',
-    targets: targets(all, (iface) => workloadChain(iface, 'ingress')),
-    first: [clearVerdict(config)],
-    otherwise: unknown,
-  });
-  const closed = targets(
-    all.filter((w) => isClosed(state, w)),
-    () => CLOSED_CHAIN,
-  );
-  tree({ root: CLOSED_FROM, side: 'in', targets: closed, first: [], otherwise: [] });
-  tree({ root: CLOSED_TO, side: 'out', targets: closed, first: [], otherwise: [] });
-  declareRates(all, family, library, tree);
+  library.declareAll('filter', family, dispatch);
+  for (const { chain, rate, burst, owner } of rates)
+    library.declareIn('filter', family, [rate, burst, owner], chain, () => ({
+      name: chain,
+      owner,
+      rules: [rule([{ m: 'limit', perSecond: rate, burst }], RETURN), rule([], DROP, 'packet rate exceeded')],
+    }));
   return filterHooks(config, needs);
-}
-
-const targets = (workloads: readonly ResolvedWorkload[], chain: (iface: string) => string): Map<string, string> =>
-  new Map(workloads.map((w) => [w.endpoint.spec.interfaceName, chain(w.endpoint.spec.interfaceName)]));
-
-function declareDispatch(state: RenderState, family: Family, library: Library, dispatch: Dispatch): void {
-  const { config } = state;
-  const names = [...dispatch.targets.keys()].sort().join();
-  const tree = library.memo<DispatchTree>(`dispatch ${dispatch.root}`, [config, names], (before) =>
-    config.dispatch === 'map'
-      ? { config, chains: dispatchMap(dispatch).map((chain) => ({ key: '', chain })) }
-      : { config, chains: dispatchTree(dispatch, before?.config === config ? before.chains : []) },
-  );
-  library.declareAll(
-    'filter',
-    family,
-    tree.chains.map((made) => made.chain),
-  );
-}
-
-interface DispatchTree {
-  readonly config: RenderState['config'];
-  readonly chains: readonly Made[];
-}
-
-/** Packets per second, counted before anything else: they concern packets, not flows. */
-function declareRates(
-  workloads: readonly ResolvedWorkload[],
-  family: Family,
-  library: Library,
-  tree: (dispatch: Dispatch) => void,
-): void {
-  for (const direction of DIRECTIONS) {
-    const limited = workloads.flatMap((w) => {
-      const qos = w.endpoint.spec.qosControls;
-      const rate = direction === 'ingress' ? qos?.ingressPacketRate : qos?.egressPacketRate;
-      const burst = (direction === 'ingress' ? qos?.ingressPacketBurst : qos?.egressPacketBurst) || 5;
-      return rate ? [{ iface: w.endpoint.spec.interfaceName, rate, burst, owner: `WorkloadEndpoint/${w.id}` }] : [];
-    });
-    const chainOf = (iface: string) => chainName(direction === 'ingress' ? 'cali-tr-' : 'cali-fr-', iface);
-    for (const { iface, rate, burst, owner } of limited)
-      library.declareIn('filter', family, [rate, burst, owner], chainOf(iface), () => ({
-        name: chainOf(iface),
-        owner,
-        rules: [rule([{ m: 'limit', perSecond: rate, burst }], RETURN), rule([], DROP, 'packet rate exceeded')],
-      }));
-    tree({
-      root: direction === 'ingress' ? RATE_TO : RATE_FROM,
-      side: direction === 'ingress' ? 'out' : 'in',
-      targets: new Map(limited.map(({ iface }) => [iface, chainOf(iface)])),
-      first: [],
-      otherwise: [],
-    });
-  }
 }
 
 function declareRaw(

@@ -37,7 +37,10 @@ describe('iptables-restore', () => {
     });
     const line = text.split('\n').find((l) => l.startsWith('-A'))!;
     const saved = `*filter\n:FORWARD ACCEPT [0:0]\n:cali-x - [0:0]\n-A FORWARD -j DROP\n${line.replace('cali-x', 'FORWARD')}\n${line}\n-A cali-x -j LOG\nCOMMIT\n`;
-    const state = parseSave(saved);
+    const tables = parseSave(`*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j DNAT\nCOMMIT\n${saved}`);
+    const state = tables.filter;
+    expect(tables.nat.lengths).toEqual(new Map([['OUTPUT', 1]]));
+    expect(tables.raw.lengths.size).toBe(0);
     expect(state.chains.get('cali-x')).toEqual([after.chains.get('cali-x')![0], null]);
     expect(state.hooks.get('FORWARD')).toMatchObject([{ position: 2, hash: after.chains.get('cali-x')![0] }]);
     expect(state.lengths.get('FORWARD')).toBe(2);

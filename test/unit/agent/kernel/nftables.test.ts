@@ -32,7 +32,7 @@ describe('rules', () => {
     const { after } = await nft.write(4, 'filter', { update: [first], remove: [], base: EMPTY });
     const [one, two] = after.chains.get('cali-x')!;
     listed = `table ip tsnet {\n\tchain filter-cali-x { # handle 1\n\t\tcounter packets 0 bytes 0 accept comment "cali:${one}" # handle 7\n\t\tcounter packets 0 bytes 0 drop comment "cali:${two} why" # handle 8\n\t}\n}\n`;
-    expect((await nft.read(4, 'filter')).chains.get('cali-x')).toEqual([one, two]);
+    expect((await nft.read(4)).filter.chains.get('cali-x')).toEqual([one, two]);
     const changed = { name: 'cali-x', rules: [accept, { match: [], action: { do: 'return' } } as const] };
     await nft.write(4, 'filter', { update: [changed], remove: [], base: after });
     expect(written[1]).toMatch(
