@@ -125,8 +125,6 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   stops.push(() => dataplane.stop());
   const watch = new RuleWatch({
     ...reconcilers,
-    events: reconcilers.variant === 'nft',
-    runner,
     clock,
     log,
     onDirty: () => dataplane.retry(),

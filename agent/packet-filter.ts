@@ -2,8 +2,8 @@ import { type Clock, createMetrics, type Log } from '#core';
 import type { StepOutcome } from './apply.ts';
 import { createIpset } from './kernel/ipset.ts';
 import { createIptables } from './kernel/iptables.ts';
-import { createNftSets } from './kernel/nft-sets.ts';
-import { createNftables, removeNftables } from './kernel/nftables.ts';
+import { createNftables, NftSocket, removeNftables } from './kernel/nftables/index.ts';
+import { createNftSets } from './kernel/nftables/sets.ts';
 import type { Runner } from './kernel/runner.ts';
 import type { RuleBackend, SetBackend } from './kernel/types.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
@@ -31,6 +31,7 @@ export class PacketFilter {
   readonly #context: PacketFilterContext;
   readonly #iptables: Backends;
   readonly #nftables: Backends;
+  readonly #socket = new NftSocket();
   #kind: 'iptables' | 'nftables' | undefined;
   #leftovers: { chains: ChainReconciler; sets: SetReconciler } | undefined;
   #isClean = false;
@@ -39,13 +40,14 @@ export class PacketFilter {
     const { runner, variant } = context;
     this.#context = context;
     this.#iptables = { rules: createIptables({ runner, variant }), sets: createIpset({ runner }) };
-    this.#nftables = { rules: createNftables({ runner }), sets: createNftSets({ runner }) };
+    this.#nftables = { rules: createNftables(this.#socket), sets: createNftSets(this.#socket) };
     const now = () => (this.#kind === 'nftables' ? this.#nftables : this.#iptables);
     this.rules = {
       get name() {
         return now().rules.name;
       },
       print: (...args) => now().rules.print(...args),
+      holds: (...args) => now().rules.holds(...args),
       read: (...args) => now().rules.read(...args),
       write: (...args) => now().rules.write(...args),
     };
@@ -68,11 +70,23 @@ export class PacketFilter {
     return this.#kind;
   }
 
+  /** Of what the kernel tells when it was changed: nothing of legacy iptables and ipset, which must be asked. */
+  get news(): { readonly rules: boolean; readonly sets: boolean } {
+    return { rules: this.#kind === 'nftables' || this.#context.variant === 'nft', sets: this.#kind === 'nftables' };
+  }
+  /** Whether a transaction of nf_tables was our own, by the process and the socket that made it. */
+  isOurs(pid: number, port: number): boolean {
+    return this.#context.runner.isOurs(pid) || this.#socket.isOurs(port);
+  }
+  close(): void {
+    this.#socket.close();
+  }
+
   /** Takes away what an earlier run wrote to the backend that is not in use; to be called when the rules in use stand. */
   async removeLeftovers(): Promise<StepOutcome> {
     if (this.#isClean) return { written: 0, failures: [] };
     if (this.#kind === 'iptables') {
-      const removed = await removeNftables({ runner: this.#context.runner });
+      const removed = await removeNftables(this.#socket);
       this.#isClean = true;
       return { written: removed, failures: [] };
     }

@@ -68,6 +68,7 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
       routes?.close();
       settings.close();
       overlay?.close();
+      filter.close();
     },
   };
 }

@@ -35,6 +35,11 @@ export function createIptables(options: IptablesOptions): RuleBackend {
   return {
     name: variant,
     print: (family, _table, chain) => printChain(chain, family),
+    holds: (family, _table, chain, state) => {
+      const have = state.chains.get(chain.name);
+      const want = printChain(chain, family);
+      return have?.length === want.length && want.every(({ hash }, i) => hash === have[i]);
+    },
     async read(family) {
       const name = program(family, 'save');
       // Without a table named: the nft variant reads all of them anyway, and the legacy one makes the table that it is asked for, which every

@@ -12,9 +12,9 @@ const READS_PER_TURN = 64;
 
 /**
  * Tells who has changed nftables, iptables-nft included: one call for each transaction in this network namespace, with the process that
- * made it. A filter in the kernel keeps the rules themselves away; a large write of our own costs one message.
+ * made it and the port id of its socket. A filter in the kernel keeps the rules themselves away; a large write of our own costs one message.
  */
-export function watchRules(listener: { changed(pid: number): void; overrun(): void }): Cancel {
+export function watchRules(listener: { changed(pid: number, port: number): void; overrun(): void }): Cancel {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   socket.filter(onlyGenerations());
   socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, NFNLGRP_NFTABLES);
@@ -27,7 +27,7 @@ export function watchRules(listener: { changed(pid: number): void; overrun(): vo
       if (count === 'overrun') listener.overrun();
       else
         for (const m of new Datagram(buffer, count).messages())
-          if (m.type === NEWGEN) listener.changed(processOf(buffer.subarray(m.start, m.end)));
+          if (m.type === NEWGEN) listener.changed(processOf(buffer.subarray(m.start, m.end)), m.port);
     }
   };
   const stop = watchReadable(socket.fd, drain);

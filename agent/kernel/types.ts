@@ -180,6 +180,8 @@ export interface TableState {
   readonly hooks: ReadonlyMap<string, readonly HookState[]>;
   /** Rule count of the kernel's own chains, ours included. */
   readonly lengths: ReadonlyMap<string, number>;
+  /** Verdict maps by the chain that looks into them: interface to chain. Absent where the backend has none. */
+  readonly maps?: ReadonlyMap<string, ReadonlyMap<string, string>>;
 }
 
 export const EMPTY_TABLE: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
@@ -189,6 +191,8 @@ export interface RuleBackend {
   readonly name: 'nft' | 'legacy' | 'nftables';
   /** The chain as this backend writes it. Throws an OperationalError VALIDATION for a value that cannot stand in a rule. */
   print(family: Family, table: Table, chain: Chain): readonly PrintedRule[];
+  /** Whether the chain stands as it should. Throws as `print` does. */
+  holds(family: Family, table: Table, chain: Chain, state: TableState): boolean;
   /** All tables of the family, of one moment; a table that is not there is empty. */
   read(family: Family): Promise<Readonly<Record<Table, TableState>>>;
   /**

@@ -197,7 +197,7 @@ export class TableReconciler {
       const want = this.#standing(name);
       if (!want) {
         if (actual.chains.has(name)) remove.push(name);
-      } else if (this.#differs(want, actual.chains.get(name))) update.push(want);
+      } else if (this.#differs(want)) update.push(want);
     }
     if (update.length === 0 && remove.length === 0 && !this.#hooksDirty) {
       this.#dirty.clear();
@@ -212,11 +212,10 @@ export class TableReconciler {
     return wanted && this.#quarantine.has(name) ? closedForm(wanted) : wanted;
   }
 
-  #differs(chain: Chain, have: readonly (string | null)[] | undefined): boolean {
-    if (!have || have.length !== chain.rules.length) return true;
+  #differs(chain: Chain): boolean {
+    const { backend, family, table } = this.#o;
     try {
-      const { backend, family, table } = this.#o;
-      return backend.print(family, table, chain).some((rule, i) => rule.hash !== have[i]);
+      return !backend.holds(family, table, chain, this.#actual!);
     } catch {
       // It cannot be printed: the write will say so, by name.
       return true;
@@ -258,10 +257,14 @@ export function differences(a: TableState, b: TableState): string[] {
     const [x, y] = [a.chains.get(name), b.chains.get(name)];
     if (!x || !y || x.length !== y.length || x.some((hash, i) => hash !== y[i])) out.push(name);
   }
+  for (const name of new Set([...(a.maps?.keys() ?? []), ...(b.maps?.keys() ?? [])]))
+    if (JSON.stringify(entries(a, name)) !== JSON.stringify(entries(b, name))) out.push(name);
   for (const name of new Set([...a.hooks.keys(), ...b.hooks.keys()]))
     if (JSON.stringify(places(a, name)) !== JSON.stringify(places(b, name))) out.push(name);
   return out;
 }
+
+const entries = (state: TableState, name: string): unknown => [...(state.maps?.get(name) ?? [])].sort();
 
 /** Where our rules stand, counted from the nearer end, so that a stranger's rule between them is no difference. */
 function places(state: TableState, chain: string): unknown {

@@ -1,15 +1,16 @@
 import { type Cancel, type Clock, type Log, type Milliseconds, messageOf } from '#core';
 import { watchRules } from '../kernel/rule-events.ts';
-import type { Runner } from '../kernel/runner.ts';
 import type { ChainReconciler } from './chains.ts';
 import type { SetReconciler } from './sets.ts';
 
 export interface WatchOptions {
   readonly chains: ChainReconciler;
   readonly sets: SetReconciler;
-  /** Whether the kernel tells of changes (nftables); legacy iptables and ipset must be asked. */
-  readonly events: boolean;
-  readonly runner: Pick<Runner, 'isOurs'>;
+  /** Whose changes the kernel tells of, and whether a change that it tells of was our own. */
+  readonly filter: {
+    readonly news: { readonly rules: boolean; readonly sets: boolean };
+    isOurs(pid: number, port: number): boolean;
+  };
   readonly clock: Clock;
   readonly log: Log;
   /** Something of ours was changed and is to be repaired. */
@@ -30,20 +31,20 @@ export class RuleWatch {
   readonly #o: WatchOptions;
   readonly #cancels: Cancel[] = [];
   readonly #timers = new Map<'event' | 'poll', Cancel>();
-  readonly #pids = new Set<number>();
+  /** Who has changed something since the last look: process and port, once each. */
+  readonly #authors = new Map<string, readonly [pid: number, port: number]>();
   #looking = false;
   #again = false;
   #stopped = false;
 
   constructor(options: WatchOptions) {
     this.#o = options;
-    if (options.events)
-      this.#cancels.push(
-        watchRules({
-          changed: (pid) => this.#onChange(pid),
-          overrun: () => this.#onChange(0),
-        }),
-      );
+    this.#cancels.push(
+      watchRules({
+        changed: (pid, port) => this.#onChange(pid, port),
+        overrun: () => this.#onChange(0, 0),
+      }),
+    );
     this.#poll(ASK_EVERY);
   }
   stop(): void {
@@ -51,14 +52,15 @@ export class RuleWatch {
     for (const cancel of [...this.#cancels, ...this.#timers.values()]) cancel();
   }
 
-  #onChange(pid: number): void {
-    this.#pids.add(pid);
+  #onChange(pid: number, port: number): void {
+    if (!this.#o.filter.news.rules) return;
+    this.#authors.set(`${pid} ${port}`, [pid, port]);
     if (this.#timers.has('event')) return;
     const look = () => {
       this.#timers.delete('event');
       // The runner's word about what it started arrives by another way than the kernel's about what was done.
-      const strange = [...this.#pids].some((p) => !this.#o.runner.isOurs(p));
-      this.#pids.clear();
+      const strange = [...this.#authors.values()].some((author) => !this.#o.filter.isOurs(...author));
+      this.#authors.clear();
       if (strange) void this.#look(true);
     };
     this.#timers.set('event', this.#o.clock.after(SETTLE, look));
@@ -68,7 +70,8 @@ export class RuleWatch {
     if (this.#stopped) return;
     const ask = async () => {
       const started = this.#o.clock.now();
-      await this.#look(!this.#o.events);
+      const { rules, sets } = this.#o.filter.news;
+      if (!rules || !sets) await this.#look(!rules);
       this.#poll(Math.max(ASK_EVERY, (this.#o.clock.now() - started) * SHARE));
     };
     this.#timers.set(

@@ -1,17 +1,19 @@
-import { assertNever, Bug, type Family, OperationalError } from '#core';
-import type { Action, ChainRule, Match, PortRange, SetId, Table } from '../types.ts';
+import { assertNever, type Family, OperationalError } from '#core';
+import type { Action, Chain, ChainRule, Match, PortRange, SetId, Table } from '../types.ts';
 import { setName } from './names.ts';
 import { hashed, hex, ifaceRef, integer, netRef, type PrintedRule, printable, rateRef } from './values.ts';
 
 /**
- * Chains as the lines of `nft -f -`. As in iptables-text.ts, a value that may not stand in a rule is refused (VALIDATION), never quoted and
- * hoped for. The tables of iptables become chains of one table: `filter-cali-FORWARD` is what `cali-FORWARD` of table filter is there.
+ * Chains as nft writes them: what a person reads in golden files and in the report of a refused rule, and what the hashes are made of. As in
+ * iptables-text.ts, a value that may not stand in a rule is refused (VALIDATION). The kernel is told the same in its own language
+ * (agent/kernel/nftables); a test holds the two together. The tables of iptables become chains of one table: `filter-cali-FORWARD` is what
+ * `cali-FORWARD` of table filter is there.
  */
 export function printNftRules(table: Table, chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] {
   return hashed(chain, rules, (rule) => {
     const matches = rule.match.map((m) => printMatch(m, family)).join(' ');
     const comment = printable((rule.comments ?? []).join('; '), COMMENT_MAX);
-    const action = printAction(rule.action, table, family);
+    const action = printAction(rule.action, table, chain, family);
     return {
       body: [matches, comment, action].join('\0'),
       text: (hash) =>
@@ -21,6 +23,18 @@ export function printNftRules(table: Table, chain: string, rules: readonly Chain
     };
   });
 }
+
+const printed = new WeakMap<Chain, Map<string, PrintedRule[]>>();
+/** As `printNftRules`; remembers the answer for as long as the chain lives. */
+export function printNftChain(table: Table, chain: Chain, family: Family): PrintedRule[] {
+  const known = printed.get(chain) ?? new Map<string, PrintedRule[]>();
+  printed.set(chain, known);
+  const key = `${table} ${family}`;
+  const rules = known.get(key) ?? printNftRules(table, chain.name, chain.rules, family);
+  known.set(key, rules);
+  return rules;
+}
+
 /** NFTNL_UDATA_COMMENT_MAXLEN less its end, `cali:`, the hash and a space. */
 const COMMENT_MAX = 127 - 22;
 
@@ -33,8 +47,9 @@ export function nftChain(table: Table, name: string): string {
 export const nftSet = (family: Family, id: SetId): string => setName(family, id).replaceAll(':', '/');
 
 const iface = (name: string): string => `"${ifaceRef(name).replace(/\+$/, '*')}"`;
+const portOrRange = ([a, b]: PortRange): string => (a === b ? `${integer(a, 65535)}` : dashed([a, b]));
 const ports = (ranges: readonly PortRange[]): string =>
-  `{ ${ranges.map(([a, b]) => (a === b ? `${integer(a, 65535)}` : dashed([a, b]))).join(', ')} }`;
+  ranges.length === 1 ? portOrRange(ranges[0]) : `{ ${ranges.map(portOrRange).join(', ')} }`;
 const dashed = ([a, b]: PortRange): string => `${integer(a, 65535)}-${integer(b, 65535)}`;
 
 function printMatch(match: Match, family: Family): string {
@@ -65,7 +80,7 @@ function printMatch(match: Match, family: Family): string {
     case 'mark':
       return `meta mark & ${hex(match.mask)} ${match.negate ? '!=' : '=='} ${hex(match.value)}`;
     case 'ctstate':
-      return `ct state ${not}{ ${match.states.join(', ').toLowerCase()} }`;
+      return `ct state ${match.negate ? '! ' : ''}${match.states.join(',').toLowerCase()}`;
     case 'ctdir-original':
       return `ct direction ${match.negate ? 'reply' : 'original'}`;
     case 'dnatted':
@@ -93,10 +108,12 @@ function printIcmp({ type, code, negate }: Match & { m: 'icmp' }, word: string):
   if (code === undefined) return `${word} type ${negate ? '!= ' : ''}${t}`;
   const c = integer(code, 255);
   // Not both, which is more than not either.
-  return negate ? `${word} type . ${word} code != { ${t} . ${c} }` : `${word} type ${t} ${word} code ${c}`;
+  return negate
+    ? `meta l4proto ${word === 'icmp' ? 1 : 58} @th,0,16 != ${hex((t << 8) | c)}`
+    : `${word} type ${t} ${word} code ${c}`;
 }
 
-function printAction(action: Action, table: Table, family: Family): string {
+function printAction(action: Action, table: Table, chain: string, family: Family): string {
   switch (action.do) {
     case 'accept':
     case 'drop':
@@ -110,7 +127,7 @@ function printAction(action: Action, table: Table, family: Family): string {
     case 'goto':
       return `${action.do} ${nftChain(table, action.chain)}`;
     case 'map':
-      return printMap(action, table);
+      return `${action.side === 'in' ? 'iifname' : 'oifname'} vmap @${nftChain(table, chain)}`;
     case 'mark':
       return printMark(action.value, action.mask);
     case 'log':
@@ -133,15 +150,10 @@ function printAction(action: Action, table: Table, family: Family): string {
   }
 }
 
-/** One lookup, however many interfaces there are. */
-function printMap({ side, targets }: Action & { do: 'map' }, table: Table): string {
-  if (targets.size === 0) throw new Bug('a verdict map without targets');
-  const elements = [...targets].map(([name, chain]) => `${exactInterface(name)} : goto ${nftChain(table, chain)}`);
-  return `${side === 'in' ? 'iifname' : 'oifname'} vmap { ${elements.join(', ')} }`;
-}
-function exactInterface(name: string): string {
-  if (!name.endsWith('+')) return iface(name);
-  throw new OperationalError('VALIDATION', `interface ${JSON.stringify(name)} cannot stand in a verdict map`);
+/** What is in the verdict map that a rule of the chain looks into, by interface; it is named as its chain is. */
+export function verdictMap({ rules }: Chain): ReadonlyMap<string, string> | undefined {
+  for (const { action } of rules) if (action.do === 'map') return action.targets;
+  return undefined;
 }
 
 /** (mark & ~mask) | value. */

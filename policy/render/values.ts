@@ -38,6 +38,9 @@ export function refuse(what: string, value: string): never {
 }
 export const ifaceRef = (name: string): string =>
   /^[A-Za-z0-9_.-]{1,15}\+?$/.test(name) ? name : refuse('interface', name);
+/** The name itself, without wildcard. */
+export const exactInterface = (name: string): string =>
+  name.endsWith('+') ? refuse('interface', name) : ifaceRef(name);
 export function netRef(text: string): string {
   const parsed = parseCidr(text);
   return parsed.ok ? text : refuse('network', text);
@@ -46,11 +49,23 @@ export const integer = (value: number, most: number): number =>
   Number.isInteger(value) && value >= 0 && value <= most ? value : refuse('number', String(value));
 export const hex = (value: number): string => `0x${integer(value, 0xffffffff).toString(16)}`;
 
+const UNITS = { second: 1, minute: 60, hour: 3600, day: 86_400 } as const;
+export interface Rate {
+  readonly count: number;
+  readonly unit: keyof typeof UNITS;
+  /** Seconds of the unit. */
+  readonly seconds: number;
+}
 /** In the smallest unit that makes it a whole number, at most `most`. */
-export function rateRef(perSecond: number, most: number): string {
-  for (const [unit, seconds] of Object.entries({ second: 1, minute: 60, hour: 3600, day: 86_400 })) {
+export function rateOf(perSecond: number, most: number): Rate {
+  for (const [unit, seconds] of Object.entries(UNITS)) {
     const count = Math.round(perSecond * seconds);
-    if (count >= 1 && Math.abs(count - perSecond * seconds) < 1e-6 * count) return `${integer(count, most)}/${unit}`;
+    if (count >= 1 && Math.abs(count - perSecond * seconds) < 1e-6 * count)
+      return { count: integer(count, most), unit: unit as Rate['unit'], seconds };
   }
   return refuse('rate', String(perSecond));
+}
+export function rateRef(perSecond: number, most: number): string {
+  const { count, unit } = rateOf(perSecond, most);
+  return `${count}/${unit}`;
 }

@@ -4,8 +4,8 @@ import type { Update } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { createIpset } from '../../agent/kernel/ipset.ts';
 import { createIptables } from '../../agent/kernel/iptables.ts';
-import { createNftSets } from '../../agent/kernel/nft-sets.ts';
-import { createNftables } from '../../agent/kernel/nftables.ts';
+import { createNftables, NftSocket } from '../../agent/kernel/nftables/index.ts';
+import { createNftSets } from '../../agent/kernel/nftables/sets.ts';
 import { createRunner } from '../../agent/kernel/runner.ts';
 import { ChainReconciler } from '../../agent/reconcile/chains.ts';
 import { SetReconciler } from '../../agent/reconcile/sets.ts';
@@ -23,6 +23,7 @@ const ENDPOINTS = 1000;
 const POLICIES = 2000;
 
 const runner = createRunner({ log: silentLog });
+const socket = new NftSocket();
 const metrics = (): Metrics => createMetrics();
 const parts = { clock: realClock, log: silentLog };
 const engine = createPolicyEngine({
@@ -32,13 +33,13 @@ const engine = createPolicyEngine({
 const chains = new ChainReconciler({
   ...parts,
   metrics: metrics(),
-  backend: KIND === 'nftables' ? createNftables({ runner }) : createIptables({ runner, variant: KIND }),
+  backend: KIND === 'nftables' ? createNftables(socket) : createIptables({ runner, variant: KIND }),
   families: [4, 6],
 });
 const sets = new SetReconciler({
   ...parts,
   metrics: metrics(),
-  backend: KIND === 'nftables' ? createNftSets({ runner }) : createIpset({ runner }),
+  backend: KIND === 'nftables' ? createNftSets(socket) : createIpset({ runner }),
   maxElements: 1 << 20,
 });
 
@@ -112,3 +113,4 @@ await measure('one member added', (round) => {
   update('GlobalNetworkSet', `small-${round}`, { nets: [`192.0.2.${round & 255}/32`] }, { large: 'yes' });
 });
 runner.close();
+socket.close();

@@ -7,9 +7,10 @@ import { createMetrics, realClock, silentLog } from '#core';
 import type { Update } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { createIptables } from '../../agent/kernel/iptables.ts';
-import { createNftables } from '../../agent/kernel/nftables.ts';
+import { createNftables, NftSocket } from '../../agent/kernel/nftables/index.ts';
 import { createRunner } from '../../agent/kernel/runner.ts';
 import { ChainReconciler } from '../../agent/reconcile/chains.ts';
+import { insideNamespace } from '../kernel/namespace.ts';
 
 /**
  * What policy costs a packet: UDP packets and new TCP connections per second from one workload to another through a node that holds the chains
@@ -65,6 +66,11 @@ function* cluster(): Iterable<Update> {
 }
 
 const runner = createRunner({ log: silentLog });
+let socket: NftSocket | undefined;
+function socketIn(namespace: string): NftSocket {
+  socket ??= insideNamespace(namespace, () => new NftSocket().open());
+  return socket;
+}
 async function load(variant: (typeof VARIANTS)[number]): Promise<void> {
   sh(`ip netns exec ${R} nft flush ruleset`);
   for (const table of ['filter', 'raw'])
@@ -75,8 +81,7 @@ async function load(variant: (typeof VARIANTS)[number]): Promise<void> {
     return;
   }
   const prefix = ['ip', 'netns', 'exec', R];
-  const backend =
-    variant === 'nftables' ? createNftables({ runner, prefix }) : createIptables({ runner, prefix, variant });
+  const backend = variant === 'nftables' ? createNftables(socketIn(R)) : createIptables({ runner, prefix, variant });
   const chains = new ChainReconciler({
     backend,
     families: [4],
@@ -138,6 +143,7 @@ async function main(): Promise<void> {
     for (const name of [C, R, S]) sh(`ip netns del ${name}`);
     rmSync(dir, { recursive: true });
     runner.close();
+    socket?.close();
   }
 }
 await main();

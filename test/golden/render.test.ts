@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Family } from '#core';
 import {
-  type ChainRule,
+  type Chain,
   createPolicyEngine,
   DEFAULT_RENDER_CONFIG,
   type Hook,
@@ -13,6 +13,7 @@ import {
   setName,
   TABLES,
   type Table,
+  verdictMap,
 } from '#policy';
 import { updateOf } from '../scenarios/scenario.ts';
 import { type Case, cases } from './render/cases.ts';
@@ -39,20 +40,25 @@ function changesOf(of: Case, dispatch: 'tree' | 'map'): PolicyChanges {
   return engine.flush();
 }
 
-/** Chains of IPv4, as nft has them in one table; the other family differs in words only. */
+/** Chains of IPv4, as nft has them in one table, and before each chain the verdict map that it looks into; the other family differs in words only. */
 function nftOf(changes: PolicyChanges): string {
-  const print = (table: Table, name: string, rules: readonly ChainRule[]) =>
+  const print = (table: Table, { name, rules }: Chain) =>
     printNftRules(table, name, rules, 4)
       .map((r) => `\t${r.text.replace(/ comment "cali:.{16}"/, '').replace(/"cali:.{16} /, '"')}\n`)
+      .join('');
+  const map = (table: Table, chain: Chain) =>
+    [...(verdictMap(chain) ?? [])]
+      .map(([iface, to]) => `@${nftChain(table, chain.name)} "${iface}" : goto ${nftChain(table, to)}\n`)
       .join('');
   const chains = TABLES.flatMap((table) => [
     ...(changes.hooks?.[4] ?? [])
       .filter((h) => h.table === table)
-      .map((h) => `${nftChain(table, h.chain)}\n${print(table, h.chain, [...h.insert, ...h.append])}`),
+      .map((h) => ({ name: h.chain, rules: [...h.insert, ...h.append] }))
+      .map((chain) => `${nftChain(table, chain.name)}\n${print(table, chain)}`),
     ...changes.chains
-      .filter((c) => c.table === table && c.family === 4 && c.chain)
+      .flatMap((c) => (c.table === table && c.family === 4 && c.chain ? [c.chain] : []))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
-      .map((c) => `${nftChain(table, c.name)}\n${print(table, c.name, c.chain!.rules)}`),
+      .map((chain) => `${map(table, chain)}${nftChain(table, chain.name)}\n${print(table, chain)}`),
   ]);
   return chains.join('\n');
 }

@@ -12,16 +12,29 @@ export interface Namespace {
   leave(): void;
 }
 
+const setns = koffi.load(null).func('int setns(int, int)');
+function enter(path: string): void {
+  const fd = openSync(path, 'r');
+  const failed = setns(fd, CLONE_NEWNET) !== 0;
+  closeSync(fd);
+  if (failed) throw new Error(`setns ${path}: errno ${koffi.errno()}`);
+}
+
+/** Does something that ends at once, such as opening a socket, in the network namespace of that name. */
+export function insideNamespace<T>(name: string, work: () => T): T {
+  const home = `/proc/self/fd/${openSync('/proc/self/ns/net', 'r')}`;
+  enter(`/var/run/netns/${name}`);
+  try {
+    return work();
+  } finally {
+    enter(home);
+    closeSync(Number(home.slice(home.lastIndexOf('/') + 1)));
+  }
+}
+
 /** Moves this test process (its main thread: sockets, files and children made from it) into a network namespace of its own. */
 export function enterNamespace(what: string): Namespace {
   const name = `tsn-${what}-${process.pid}`;
-  const setns = koffi.load(null).func('int setns(int, int)');
-  const enter = (path: string) => {
-    const fd = openSync(path, 'r');
-    const failed = setns(fd, CLONE_NEWNET) !== 0;
-    closeSync(fd);
-    if (failed) throw new Error(`setns ${path}: errno ${koffi.errno()}`);
-  };
   const home = openSync('/proc/self/ns/net', 'r');
   execFileSync('ip', ['netns', 'add', name]);
   enter(`/var/run/netns/${name}`);

@@ -36,6 +36,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 export const SOL_NETLINK = 270;
 /** setsockopt names at SOL_NETLINK (linux/netlink.h). */
@@ -71,6 +72,10 @@ export class NetlinkSocket {
     if (native().getsockname(this.fd, address, length) < 0) throw failed('netlink getsockname');
     this.port = new Uint32Array(Uint8Array.from(address.subarray(4, 8)).buffer)[0];
     this.option(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+  }
+  /** The kernel takes no single send that is longer than this. */
+  allowSend(bytes: number): void {
+    this.option(SOL_SOCKET, SO_SNDBUFFORCE, bytes);
   }
   option(level: number, name: number, value: number | Uint8Array): void {
     const bytes = typeof value === 'number' ? Buffer.from(Int32Array.of(value).buffer) : value;

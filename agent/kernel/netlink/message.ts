@@ -28,14 +28,29 @@ const align4 = (n: number): number => (n + 3) & ~3;
 
 /** Netlink messages written one after another into one buffer, so that a batch is one send. */
 export class MessageWriter {
-  readonly bytes: Buffer;
   length = 0;
+  #bytes: Buffer;
   #start = 0;
-  readonly #view: DataView;
+  #view: DataView;
 
   constructor(capacity: number) {
-    this.bytes = Buffer.alloc(capacity);
-    this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, capacity);
+    this.#bytes = Buffer.alloc(capacity);
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, capacity);
+  }
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+  /** Where the message begun last starts. */
+  get start(): number {
+    return this.#start;
+  }
+  /** Makes sure that this many more bytes fit. */
+  reserve(count: number): void {
+    if (this.length + count <= this.#bytes.length) return;
+    const larger = Buffer.alloc(Math.max(2 * this.#bytes.length, this.length + count));
+    larger.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer, larger.byteOffset, larger.length);
   }
   reset(): void {
     this.length = 0;
@@ -65,7 +80,7 @@ export class MessageWriter {
     return this;
   }
   u8(value: number): this {
-    this.bytes[this.length++] = value;
+    this.#bytes[this.length++] = value;
     return this;
   }
   u16(value: number): this {
@@ -79,12 +94,12 @@ export class MessageWriter {
     return this;
   }
   zero(count: number): this {
-    this.bytes.fill(0, this.length, this.length + count);
+    this.#bytes.fill(0, this.length, this.length + count);
     this.length += count;
     return this;
   }
   raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.length);
+    this.#bytes.set(bytes, this.length);
     this.length += bytes.length;
     const pad = align4(this.length) - this.length;
     return pad ? this.zero(pad) : this;
@@ -107,6 +122,19 @@ export class MessageWriter {
   }
   attr32(type: number, value: number): this {
     return this.u16(8).u16(type).u32(value);
+  }
+  /** A number in network order, as everything in nf_tables is. */
+  attrBig32(type: number, value: number): this {
+    this.u16(8).u16(type);
+    this.#view.setUint32(this.length, value);
+    this.length += 4;
+    return this;
+  }
+  attrBig64(type: number, value: bigint): this {
+    this.u16(12).u16(type);
+    this.#view.setBigUint64(this.length, value);
+    this.length += 8;
+    return this;
   }
   text(type: number, value: string): this {
     return this.attr(type, Buffer.from(`${value}\0`));

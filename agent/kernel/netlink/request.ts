@@ -28,6 +28,8 @@ export interface Write {
 export class Requester {
   readonly #socket: NetlinkSocket;
   readonly #writer = new MessageWriter(SEND_BYTES);
+  /** Longest send that the kernel is known to take. */
+  #allowed = SEND_BYTES;
   readonly #read = new Uint8Array(256 << 10);
   #seq = 1;
   #tail: Promise<unknown> = Promise.resolve();
@@ -51,15 +53,55 @@ export class Requester {
     return this.#inTurn(() => this.#writeAll(writes));
   }
 
-  /** Runs a dump and collects what `each` makes of its messages; begun again when the kernel says that it changed meanwhile. */
-  dump<T>(encode: (w: MessageWriter, seq: number) => void, each: (d: Datagram, m: Message) => T | null): Promise<T[]> {
+  /**
+   * One transaction: all of it is done, or nothing of it and the refused messages are told. It is sent from a worker thread, because the kernel
+   * checks whole tables before it agrees.
+   * @param encode writes messages numbered from `first` on and gives the last number, which asks for an answer
+   */
+  transact(encode: (w: MessageWriter, first: number) => number): Promise<{ first: number; refused: Answer[] }> {
+    return this.#inTurn(async () => {
+      if (this.#seq > 0x8000_0000) this.#seq = 1;
+      const first = this.#next();
+      const writer = new MessageWriter(SEND_BYTES);
+      const last = encode(writer, first);
+      this.#seq = last + 1;
+      if (writer.length > this.#allowed) {
+        this.#socket.allowSend(writer.length);
+        this.#allowed = writer.length;
+      }
+      const errno = await this.#socket.sendAsync(writer.bytes, writer.length);
+      if (errno !== 0) throw new OperationalError('KERNEL', `netlink send: ${errnoName(errno)}`);
+      const refused: Answer[] = [];
+      let isConfirmed = false;
+      for (const [d, m] of this.#received()) {
+        if (m.type !== NLMSG.ERROR || m.seq < first || m.seq > last) continue;
+        const answer = decodeAnswer(d, m);
+        if (answer.errno !== 0) refused.push(answer);
+        isConfirmed ||= m.seq === last;
+      }
+      if (refused.length === 0 && !isConfirmed)
+        throw new OperationalError('KERNEL', 'netlink: the kernel gave no answer to a transaction');
+      return { first, refused };
+    });
+  }
+
+  /**
+   * Runs a dump and collects what `each` makes of its messages; begun again when the kernel says that it changed meanwhile.
+   * @param absent errno names by which the kernel says that there is nothing of the kind
+   */
+  dump<T>(
+    encode: (w: MessageWriter, seq: number) => void,
+    each: (d: Datagram, m: Message) => T | null,
+    absent: readonly string[] = [],
+  ): Promise<T[]> {
     return this.#inTurn(async () => {
       for (let tries = 1; ; tries++) {
         const found: T[] = [];
-        const whole = await this.#dumpOnce(encode, (d, m) => {
+        const take = (d: Datagram, m: Message) => {
           const one = each(d, m);
           if (one !== null) found.push(one);
-        });
+        };
+        const whole = await this.#dumpOnce(encode, take, absent);
         // The last try is taken as it is: its entries are true, and what it missed comes as an event or in the next resync.
         if (whole || tries === DUMP_TRIES) return found;
       }
@@ -160,6 +202,7 @@ export class Requester {
   async #dumpOnce(
     encode: (w: MessageWriter, seq: number) => void,
     each: (d: Datagram, m: Message) => void,
+    absent: readonly string[],
   ): Promise<boolean> {
     const seq = this.#next();
     this.#writer.reset();
@@ -171,7 +214,7 @@ export class Requester {
       if (count === 'empty') throw new OperationalError('KERNEL', 'netlink: a dump ended without its closing message');
       if (count === 'overrun') whole = false;
       else {
-        const part = readPart(new Datagram(this.#read, count), seq, each);
+        const part = readPart(new Datagram(this.#read, count), seq, each, absent);
         whole &&= !part.interrupted;
         if (part.done) return whole;
       }
@@ -185,13 +228,18 @@ function readPart(
   d: Datagram,
   seq: number,
   each: (d: Datagram, m: Message) => void,
+  absent: readonly string[],
 ): { done: boolean; interrupted: boolean } {
   let interrupted = false;
   for (const m of d.messages()) {
     if (m.seq !== seq) continue;
     if (m.flags & F.DUMP_INTR) interrupted = true;
     if (m.type === NLMSG.DONE) return { done: true, interrupted };
-    if (m.type === NLMSG.ERROR) throw refusedDump(decodeAnswer(d, m));
+    if (m.type === NLMSG.ERROR) {
+      const answer = decodeAnswer(d, m);
+      if (absent.includes(errnoName(answer.errno))) return { done: true, interrupted };
+      throw refusedDump(answer);
+    }
     each(d, m);
   }
   return { done: false, interrupted };

@@ -4,13 +4,13 @@ import type { AnyResource } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG, type PolicyEngine } from '#policy';
 import { createIpset } from '../../../agent/kernel/ipset.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
-import { createNftSets } from '../../../agent/kernel/nft-sets.ts';
-import { createNftables } from '../../../agent/kernel/nftables.ts';
+import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
+import { createNftSets } from '../../../agent/kernel/nftables/sets.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
 import type { RuleBackend, SetBackend } from '../../../agent/kernel/types.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
 import { SetReconciler } from '../../../agent/reconcile/sets.ts';
-import { RuleWatch } from '../../../agent/reconcile/watch.ts';
+import { RuleWatch, type WatchOptions } from '../../../agent/reconcile/watch.ts';
 import { resource, updateOf } from '../../scenarios/scenario.ts';
 import { enterNamespace, type Namespace, until } from '../namespace.ts';
 
@@ -120,8 +120,7 @@ function bench({ backend, sets: setBackend }: Machine): Bench {
 interface Machine {
   readonly backend: RuleBackend;
   readonly sets: SetBackend;
-  /** Whether the kernel tells of changes. */
-  readonly events: boolean;
+  readonly filter: WatchOptions['filter'];
   /** Everything of ours, as the tool prints it. */
   dump(): string;
   /** One chain of ours in table filter. */
@@ -139,7 +138,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
   return {
     backend: createIptables({ runner, variant }),
     sets: createIpset({ runner }),
-    events: variant === 'nft',
+    filter: { news: { rules: variant === 'nft', sets: false }, isOurs: (pid) => runner.isOurs(pid) },
     dump: () => ns.sh(`${iptables}-save`),
     chain: (name) => ns.sh(`${iptables} -S ${name}`),
     count: (chain) => Number(/^\s*(\d+)/m.exec(ns.sh(`${iptables} -L ${chain} -v -x -n | tail -n +3`))?.[1]),
@@ -155,13 +154,14 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
 }
 
 function nftMachine(): Machine {
+  const socket = new NftSocket();
   const list = (what: string) => ns.sh(`nft list ${what} 2>&1 || true`);
   const packets = (text: string, pattern: RegExp) =>
     Number(/counter packets (\d+)/.exec(text.split('\n').find((line) => pattern.test(line)) ?? '')?.[1]);
   return {
-    backend: createNftables({ runner }),
-    sets: createNftSets({ runner }),
-    events: true,
+    backend: createNftables(socket),
+    sets: createNftSets(socket),
+    filter: { news: { rules: true, sets: true }, isOurs: (_, port) => socket.isOurs(port) },
     dump: () => list('ruleset'),
     chain: (name) => list(`chain ip tsnet filter-${name}`),
     count: (chain) => packets(list(`chain ip tsnet filter-${chain}`), /counter packets/),
@@ -290,8 +290,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     const watch = new RuleWatch({
       chains: b.chains,
       sets: b.sets,
-      events: m.events,
-      runner,
+      filter: m.filter,
       clock: realClock,
       log: silentLog,
       onDirty: () => void b.apply(),

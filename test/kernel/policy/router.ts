@@ -3,8 +3,8 @@ import type { AnyResource } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG, type Packet, type PolicyEngine, type RenderConfig } from '#policy';
 import { createIpset } from '../../../agent/kernel/ipset.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
-import { createNftSets } from '../../../agent/kernel/nft-sets.ts';
-import { createNftables } from '../../../agent/kernel/nftables.ts';
+import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
+import { createNftSets } from '../../../agent/kernel/nftables/sets.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
 import { SetReconciler } from '../../../agent/reconcile/sets.ts';
@@ -114,7 +114,10 @@ function wiring(far: string, all: readonly Plugged[], host: Record<Family, strin
 }
 
 function backends(variant: Variant, runner: Runner) {
-  if (variant === 'nftables') return { rules: createNftables({ runner }), sets: createNftSets({ runner }) };
+  if (variant === 'nftables') {
+    const socket = new NftSocket();
+    return { rules: createNftables(socket), sets: createNftSets(socket) };
+  }
   const kind = variant === 'iptables-nft' ? 'nft' : 'legacy';
   return { rules: createIptables({ runner, variant: kind }), sets: createIpset({ runner }) };
 }

@@ -1,117 +1,158 @@
 import { describe, expect, test } from 'vitest';
-import { createNftSets, parseSets } from '../../../../agent/kernel/nft-sets.ts';
-import { createNftables, parseTable } from '../../../../agent/kernel/nftables.ts';
-import type { Command, Runner } from '../../../../agent/kernel/runner.ts';
-import type { TableState } from '../../../../agent/kernel/types.ts';
+import type { Chain } from '#policy';
+import { MessageWriter } from '../../../../agent/kernel/netlink/message.ts';
+import { elementsOf, MemberReader, shapeOf, typeOf } from '../../../../agent/kernel/nftables/keys.ts';
+import { Members } from '../../../../agent/kernel/nftables/members.ts';
+import { Plan } from '../../../../agent/kernel/nftables/plan.ts';
+import type { Transaction } from '../../../../agent/kernel/nftables/transaction.ts';
+import { EMPTY_TABLE, type TableChange } from '../../../../agent/kernel/types.ts';
 
-/** A runner that notes what nft is given, and answers lists with `output`. */
-function recorder(output: (args: readonly string[]) => string | null = () => null) {
-  const written: string[] = [];
-  const runner: Runner = {
-    run: async ({ argv, stdin }: Command) => {
-      if (stdin !== undefined) written.push(stdin);
-      const text = stdin === undefined ? output(argv.slice(1)) : '';
-      const missing = { code: 1, stdout: '', stderr: 'Error: No such file or directory', pid: 1 };
-      return text === null ? missing : { code: 0, stdout: text, stderr: '', pid: 1 };
-    },
-    isOurs: () => true,
-    close: () => {},
-  };
-  return { runner, written };
-}
-const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 const drop = { match: [], action: { do: 'drop' } } as const;
 const accept = { match: [], action: { do: 'accept' } } as const;
+const leave = { match: [], action: { do: 'return' } } as const;
+
+const change = (update: readonly Chain[], base: TableChange['base'] = EMPTY_TABLE, remove: string[] = []) =>
+  new Plan(4, 'filter', { update, remove, base });
+/** What the transaction says it does, hashes left out. */
+const stepsOf = (t: Transaction): string[] =>
+  Array.from({ length: t.length }, (_, i) => t.describe(0, i + 1).replace(/cali:.{16}/, 'cali:#'));
+const NONE = new Map<string, never>();
 
 describe('rules', () => {
-  test('a changed rule takes the place of its handle, its neighbours are not mentioned', async () => {
-    let listed = '';
-    const { runner, written } = recorder(() => listed);
-    const nft = createNftables({ runner });
-    const first = { name: 'cali-x', rules: [accept, drop] };
-    const { after } = await nft.write(4, 'filter', { update: [first], remove: [], base: EMPTY });
-    const [one, two] = after.chains.get('cali-x')!;
-    listed = `table ip tsnet {\n\tchain filter-cali-x { # handle 1\n\t\tcounter packets 0 bytes 0 accept comment "cali:${one}" # handle 7\n\t\tcounter packets 0 bytes 0 drop comment "cali:${two} why" # handle 8\n\t}\n}\n`;
-    expect((await nft.read(4)).filter.chains.get('cali-x')).toEqual([one, two]);
-    const changed = { name: 'cali-x', rules: [accept, { match: [], action: { do: 'return' } } as const] };
-    await nft.write(4, 'filter', { update: [changed], remove: [], base: after });
-    expect(written[1]).toMatch(
-      /^add table ip tsnet\ninsert rule ip tsnet filter-cali-x handle 8 counter return comment "cali:.{16}"\ndelete rule ip tsnet filter-cali-x handle 8\n$/,
-    );
+  const first = change([{ name: 'cali-x', rules: [accept, drop] }]);
+  const listed = (hashes: readonly (string | null)[]) =>
+    new Map([['cali-x', hashes.map((hash, i) => ({ chain: 'filter-cali-x', handle: BigInt(7 + i), hash }))]]);
+
+  test('a new chain is made and filled; equal rules are not mentioned; the end is deleted by handle', () => {
+    expect(stepsOf(first.transaction(NONE))).toEqual([
+      'add table',
+      'add chain filter-cali-x',
+      'rule filter-cali-x counter accept comment "cali:#"',
+      'rule filter-cali-x counter drop comment "cali:#"',
+    ]);
+    expect(stepsOf(change([{ name: 'cali-x', rules: [accept, drop] }], first.after).transaction(NONE))).toEqual([]);
+    const hashes = first.after.chains.get('cali-x')!;
+    const second = change([{ name: 'cali-x', rules: [accept, leave] }], first.after);
+    expect(second.inner).toEqual(['cali-x']);
+    expect(stepsOf(second.transaction(listed(hashes)))).toEqual([
+      'add table',
+      'rule filter-cali-x counter return comment "cali:#"',
+    ]);
+    const third = change([{ name: 'cali-x', rules: [accept] }], first.after);
+    expect(stepsOf(third.transaction(listed(hashes)))).toEqual(['add table', 'delete rule filter-cali-x handle 8']);
+    expect(third.rules).toBe(1);
+    const gone = change([], first.after, ['cali-x', 'cali-none']).transaction(NONE);
+    expect(stepsOf(gone)).toEqual(['add table', 'flush chain filter-cali-x', 'delete chain filter-cali-x']);
   });
 
-  test('a chain that a stranger changed meanwhile is not written by handles that may be another rule by now', async () => {
-    const { runner, written } = recorder(() => 'table ip tsnet {\n\tchain filter-cali-x {\n\t}\n}\n');
-    const nft = createNftables({ runner });
-    const base = { ...EMPTY, chains: new Map([['cali-x', ['aaaaaaaaaaaaaaaa']]]) };
-    const write = nft.write(4, 'filter', { update: [{ name: 'cali-x', rules: [drop] }], remove: [], base });
-    await expect(write).rejects.toThrow('changed by somebody else');
-    expect(written).toEqual([]);
+  test('a chain that a stranger changed meanwhile is not written by handles that may be another rule by now', () => {
+    const second = change([{ name: 'cali-x', rules: [leave] }], first.after);
+    expect(() => second.transaction(listed(['somethingelse000']))).toThrow('changed by somebody else');
+    expect(() => second.transaction(listed([]))).toThrow('changed by somebody else');
   });
 
-  test('values that could end a line or a string never become text', async () => {
-    const { runner, written } = recorder();
-    const nft = createNftables({ runner });
-    const hostile = ['a"; flush ruleset #', 'a\nflush ruleset', '{ 1 }', 'x y', '@x', '$x'];
+  test('a dispatch that gains and loses an interface changes two elements and no rule', () => {
+    const dispatch = (...pairs: [string, string][]): Chain => ({
+      name: 'cali-d',
+      rules: [{ match: [], action: { do: 'map', side: 'in', targets: new Map(pairs) } }, drop],
+    });
+    const before = change([dispatch(['cali1', 'cali-a'], ['cali2', 'cali-b'], ['cali3', 'cali-c'])]);
+    expect(stepsOf(before.transaction(NONE))).toContain('add 3 elements of filter-cali-d');
+    const after = change([dispatch(['cali1', 'cali-a'], ['cali2', 'cali-c'], ['cali4', 'cali-b'])], before.after);
+    expect(after.inner).toEqual([]);
+    expect(stepsOf(after.transaction(NONE))).toEqual([
+      'add table',
+      'delete 2 elements of filter-cali-d',
+      'add 2 elements of filter-cali-d',
+    ]);
+    expect(after.after.maps.get('cali-d')?.get('cali2')).toBe('cali-c');
+    const plain = change([{ name: 'cali-d', rules: [drop] }], before.after);
+    expect(plain.after.maps.size).toBe(0);
+    const flushed = change([], before.after, ['cali-d']).transaction(NONE);
+    expect(stepsOf(flushed).slice(1)).toEqual([
+      'flush chain filter-cali-d',
+      'delete set filter-cali-d',
+      'delete chain filter-cali-d',
+    ]);
+  });
+
+  test('values that nobody could mean are refused before anything is sent', () => {
+    const hostile = ['a"; flush ruleset #', 'a\nflush ruleset', '{ 1 }', 'x y', '@x', '$x', ''];
     for (const value of hostile)
       for (const rule of [
         { match: [{ m: 'in', iface: value }], action: { do: 'drop' } },
         { match: [{ m: 'src', net: value }], action: { do: 'drop' } },
         { match: [], action: { do: 'jump', chain: value } },
-        { match: [], action: { do: 'dnat', to: value } },
+        { match: [], action: { do: 'snat', to: value } },
         { match: [], action: { do: 'map', side: 'in', targets: new Map([[value, 'cali-y']]) } },
+        { match: [], action: { do: 'map', side: 'in', targets: new Map([['cali1', value]]) } },
       ] as const)
-        await expect(
-          nft.write(4, 'filter', { update: [{ name: 'cali-x', rules: [rule] }], remove: [], base: EMPTY }),
-        ).rejects.toMatchObject({ code: 'VALIDATION' });
-    expect(written).toEqual([]);
-    const comment = { ...drop, comments: ['a" flush \n ruleset'] };
-    await nft.write(4, 'filter', { update: [{ name: 'cali-x', rules: [comment] }], remove: [], base: EMPTY });
-    expect(written[0].split('\n')).toHaveLength(4);
-    expect(written[0].match(/"/g)).toHaveLength(2);
+        expect(() => change([{ name: 'cali-x', rules: [rule] }]).transaction(NONE)).toThrow('cannot stand in a rule');
   });
 
-  test('anonymous sets, wrapped lines and rules of strangers are read', () => {
-    const rows = parseTable(
-      'table ip tsnet {\n\tchain filter-FORWARD {\n\t\ttype filter hook forward priority filter; policy accept;\n\t\taccept\n\t\tiifname vmap { "a" : goto b,\n\t\t\t     "c" : goto d } comment "cali:0123456789abcdef"\n\t}\n}\n',
-    );
-    expect(rows.get('filter-FORWARD')?.rules[0]).toBeNull();
+  test('a comment is cut to what the kernel keeps and stays inside its message', () => {
+    const rule = { ...drop, comments: ['a" flush \n ruleset', 'x'.repeat(300)] };
+    const transaction = change([{ name: 'cali-x', rules: [rule] }]).transaction(NONE);
+    const w = new MessageWriter(64);
+    const last = transaction.encode(w, 10);
+    expect(last).toBe(10 + transaction.length);
+    const text = w.bytes.subarray(0, w.length).toString('latin1');
+    expect(text).toMatch(/cali:.{16} a' flush _ ruleset; x{50,}\0/);
+    expect(/cali:[^\0]*/.exec(text)![0].length).toBeLessThanOrEqual(127);
   });
 });
 
 describe('sets', () => {
-  test('a network inside another is held back, and comes forth when the outer one goes', async () => {
-    const { runner, written } = recorder();
-    const sets = createNftSets({ runner });
-    await sets.create('cali40s:x', 'hash:net', 4, new Set(['10.0.0.0/8', '10.0.0.1', '192.0.2.1']), 100);
-    expect(written[0]).toContain('add element ip tsnet cali40s/x { 10.0.0.0/8, 192.0.2.1 }');
-    await sets.change('cali40s:x', new Set(), new Set(['10.0.0.0/8']));
-    expect(written[1]).toBe(
-      'delete element ip tsnet cali40s/x { 10.0.0.0/8 }\nadd element ip tsnet cali40s/x { 10.0.0.1 }\n',
-    );
-    await sets.change('cali40s:x', new Set(['10.0.0.0/24']), new Set());
-    expect(written[2]).toBe(
-      'delete element ip tsnet cali40s/x { 10.0.0.1 }\nadd element ip tsnet cali40s/x { 10.0.0.0/24 }\n',
-    );
+  const through = (members: string[], type: 'hash:net' | 'hash:ip' | 'hash:ip,port', family: 4 | 6): string[] => {
+    const reader = new MemberReader(type, family);
+    for (const { key, isEnd = false } of elementsOf(members, type, family).reverse())
+      reader.add({ key, isEnd, chain: undefined });
+    return [...reader.members].sort();
+  };
+
+  test('members come back from the kernel as they went', () => {
+    const four = ['0.0.0.0/1', '128.0.0.0/9', '192.0.2.1', '192.0.2.2', '255.255.255.255', '198.51.100.3-198.51.100.9'];
+    expect(through(four, 'hash:net', 4)).toEqual([...four].sort());
+    const six = ['2001:db8::/32', 'fd00::1', 'fd00::2', 'ff00::/8'];
+    expect(through(six, 'hash:net', 6)).toEqual([...six].sort());
+    const ports = ['10.0.0.1,132:7', '10.0.0.1,200:1', '10.0.0.1,tcp:80', '10.0.0.1,udp:65535'];
+    expect(through(ports, 'hash:ip,port', 4)).toEqual(['10.0.0.1,200:1', '10.0.0.1,sctp:7', ...ports.slice(2)]);
+    expect(through(['fd00::1,tcp:80'], 'hash:ip,port', 6)).toEqual(['fd00::1,tcp:80']);
+    expect(through(['10.0.0.1'], 'hash:ip', 4)).toEqual(['10.0.0.1']);
+    for (const type of ['hash:net', 'hash:ip', 'hash:ip,port'] as const) expect(typeOf(shapeOf(type, 6))).toBe(type);
   });
 
-  test('what nft prints is read back as members', () => {
-    const text =
-      'table ip tsnet {\n\tset cali40s/x {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\telements = { 10.0.0.0/8, 11.0.0.1,\n\t\t\t     128.0.0.0/1 }\n\t}\n\tset cali40n/y {\n\t\ttype ipv4_addr . inet_proto . inet_service\n\t\telements = { 10.0.0.1 . tcp . 80 }\n\t}\n}\n';
-    expect([...parseSets(text)]).toEqual([
-      ['cali40s:x', { type: 'hash:net', elements: new Set(['10.0.0.0/8', '11.0.0.1', '128.0.0.0/1']) }],
-      ['cali40n:y', { type: 'hash:ip,port', elements: new Set(['10.0.0.1,tcp:80']) }],
-    ]);
+  test('the end that nft puts before the first interval is no member', () => {
+    const reader = new MemberReader('hash:net', 4);
+    for (const [key, isEnd] of [
+      [[0, 0, 0, 0], true],
+      [[10, 0, 0, 0], false],
+      [[11, 0, 0, 0], true],
+    ] as const)
+      reader.add({ key: Uint8Array.from(key), isEnd, chain: undefined });
+    expect([...reader.members]).toEqual(['10.0.0.0/8']);
   });
 
-  test('members and names that are none are refused', async () => {
-    const { runner, written } = recorder();
-    const sets = createNftSets({ runner });
-    for (const member of ['10.0.0.1 }', 'x\ny', '10.0.0.1,tcp:80 }', ''])
-      await expect(sets.create('cali40s:x', 'hash:net', 4, new Set([member]), 9)).rejects.toMatchObject({
-        code: 'VALIDATION',
-      });
-    await expect(sets.destroy('other')).rejects.toMatchObject({ code: 'VALIDATION' });
-    expect(written).toEqual([]);
+  test('a network inside another is held back, and comes forth when the outer one goes', () => {
+    const members = new Members('hash:net');
+    const apply = (added: string[], removed: string[]) => {
+      const made = members.change(new Set(added), new Set(removed));
+      members.confirm(made);
+      return made;
+    };
+    expect(apply(['10.0.0.0/8', '10.0.0.1', '192.0.2.1'], [])).toEqual({
+      add: ['10.0.0.0/8', '192.0.2.1'],
+      remove: [],
+    });
+    expect(apply([], ['10.0.0.0/8'])).toEqual({ add: ['10.0.0.1'], remove: ['10.0.0.0/8'] });
+    expect(apply(['10.0.0.0/24'], [])).toEqual({ add: ['10.0.0.0/24'], remove: ['10.0.0.1'] });
+    expect(members.all).toEqual(new Set(['10.0.0.1', '192.0.2.1', '10.0.0.0/24']));
+  });
+
+  test('members that are none, or of the other family, are refused', () => {
+    for (const member of ['10.0.0.1 }', 'x\ny', '', 'fd00::1', '10.0.0.0/33', '10.0.0.1-'])
+      expect(() => elementsOf([member], 'hash:net', 4)).toThrow('cannot stand in a set');
+    for (const member of ['10.0.0.1,tcp:80 }', '10.0.0.1,tcp:65536', '10.0.0.1,256:1', 'fd00::1,tcp:80', '10.0.0.1'])
+      expect(() => elementsOf([member], 'hash:ip,port', 4)).toThrow('cannot stand in a set');
   });
 });
