@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { FakeClock, silentLog } from '#core';
+import { FakeClock, type Log, OperationalError, silentLog } from '#core';
 import { API_VERSION, createResources, type InvalidObject, MemoryStore, startSyncer, type Update } from '#datastore';
 
 const NODES = '/calico/resources/v3/projectcalico.org/nodes/';
@@ -66,6 +66,32 @@ describe('a syncer', () => {
     await remove(`${NODES}a`);
     await put(node('c'));
     await vi.waitFor(() => expect(seen.names).toEqual(['Node b', 'Node c']));
+  });
+
+  test('an outage is told once for each prefix and reason, and its end, too', async () => {
+    let failures = 0;
+    let away = true;
+    class Flaky extends MemoryStore {
+      override list(prefix: string) {
+        failures++;
+        if (away) throw new OperationalError('UNAVAILABLE', 'nobody there');
+        return super.list(prefix);
+      }
+    }
+    const flaky = new Flaky(clock);
+    const told: string[] = [];
+    const tell = ((_: unknown, message: string) => void told.push(message)) as unknown as Log['info'];
+    seen = new Collector();
+    ({ stop } = startSyncer({ store: flaky, clock, log: { ...silentLog, warn: tell, info: tell }, sink: seen }));
+    const tick = setInterval(() => clock.advance(1000), 1);
+    await vi.waitFor(() => expect(failures).toBeGreaterThan(30));
+    const prefixes = told.length;
+    expect(new Set(told)).toEqual(new Set(['datastore cannot be followed; trying again']));
+    away = false;
+    await inSync();
+    clearInterval(tick);
+    expect(told.slice(prefixes)).toEqual(Array(prefixes).fill('datastore is followed again'));
+    expect(prefixes).toBeLessThan(10);
   });
 
   test('treats what cannot be used as absent, names it, and goes on with the rest', async () => {
