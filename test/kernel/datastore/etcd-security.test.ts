@@ -88,9 +88,35 @@ test('client certificates are needed, shown, and read again when they change', a
   await server.ready(...flags);
   const config = { type: 'etcdv3', endpoints: [server.url], caFile: file('ca.pem') } as const;
 
-  const without = await openStore(config, context);
-  await expect(without.get('/x')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-  await without.close();
+  const refused = [
+    [config, 'etcd refuses the client certificate'],
+    [{ ...config, caFile: file('stranger.pem') }, "etcd's certificate is not of the CA that is configured"],
+    [{ ...config, endpoints: [server.url.replace('https', 'http')] }, 'is TLS spoken there'],
+    [{ ...config, endpoints: ['https://127.0.0.1:9'] }, 'nobody listens there'],
+  ] as const;
+  // The daemons' client and the brief one say the same, in one line.
+  for (const brief of [false, true])
+    for (const [wrong, words] of refused) {
+      const without = await openStore(wrong, { ...context, brief });
+      const { code, message } = await without.get('/x').then(
+        () => ({ code: 'none', message: 'it came through' }),
+        (error) => error,
+      );
+      expect([code, message]).toEqual(['UNAVAILABLE', expect.stringContaining(words)]);
+      expect(message).not.toContain('\n');
+      await without.close();
+    }
+  for (const [files, words] of [
+    [{ certFile: file('good.pem'), keyFile: file('bad.key') }, 'bad.key does not belong to'],
+    [{ certFile: file('good.pem'), keyFile: file('none') }, 'none cannot be read: no such file'],
+    [{ certFile: file('good.key'), keyFile: file('good.key') }, 'good.key is no certificate in PEM'],
+    [{ certFile: file('good.pem'), keyFile: file('good.pem') }, 'good.pem is no key in PEM'],
+  ] as const)
+    for (const brief of [false, true])
+      await expect(openStore({ ...config, ...files }, { ...context, brief })).rejects.toMatchObject({
+        code: 'CONFIG',
+        message: expect.stringContaining(words),
+      });
 
   const use = (name: string) => {
     for (const kind of ['pem', 'key']) {
