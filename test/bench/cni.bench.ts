@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { exchange, Rig } from '../kernel/cni/rig.ts';
 
 /**
- * Time of ADD and DEL of tsnet-cni (dual stack, etcd on this machine, no wait for an agent) beside ptp with host-local of containernetworking-plugins, which
- * give the same link and addresses but keep them in files and know no cluster; and what the start of an empty Node.js takes. Each in turn, then
- * as many at once as a node starts pods. Root, etcd, /usr/lib/cni.
+ * Time of ADD and DEL of tsnet-cni (etcd on this machine, no wait for an agent) beside ptp with host-local of containernetworking-plugins, which give the
+ * same link and addresses but keep them in files and know no cluster; and what the start of an empty Node.js takes. With both families ptp waits
+ * until duplicate address detection is over, which tsnet-cni has turned off. Each in turn, then as many at once as a node starts pods. Root, etcd,
+ * /usr/lib/cni.
  *
  *     node --conditions=tsnet-source --import tsx test/bench/cni.bench.ts [rounds [at once]]
  */
@@ -14,21 +15,24 @@ const AT_ONCE = Number(process.argv[3] ?? 10);
 
 const rig = new Rig('cnib');
 await rig.start();
-const ptp = {
+const ranges = [[{ subnet: '10.70.0.0/16' }], [{ subnet: 'fd00:70::/64' }]];
+const ptp = (families: 1 | 2) => ({
   cniVersion: '1.0.0',
   name: 'ptp',
   type: 'ptp',
   mtu: 1440,
   ipam: {
     type: 'host-local',
-    ranges: [[{ subnet: '10.70.0.0/16' }], [{ subnet: 'fd00:70::/64' }]],
-    routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+    ranges: ranges.slice(0, families),
+    routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }].slice(0, families),
     dataDir: join(rig.dir, 'host-local'),
   },
-};
+});
 const PLUGINS: Record<string, { file: string; conf: object }> = {
   'tsnet-cni': { file: join(rig.dir, 'bin/tsnet-cni'), conf: rig.conf() },
-  'ptp, host-local': { file: '/usr/lib/cni/ptp', conf: ptp },
+  'tsnet-cni, IPv4': { file: join(rig.dir, 'bin/tsnet-cni'), conf: rig.conf({ ipam: { type: 'tsnet-ipam' } }) },
+  'ptp, host-local': { file: '/usr/lib/cni/ptp', conf: ptp(2) },
+  'ptp, host-local, IPv4': { file: '/usr/lib/cni/ptp', conf: ptp(1) },
 };
 const times = new Map<string, number[]>();
 
@@ -50,14 +54,16 @@ try {
   for (let round = 0; round < ROUNDS; round++) {
     await timed('empty Node.js', async () => execFileSync(process.execPath, ['-e', '0']));
     for (const plugin of Object.keys(PLUGINS)) {
-      const container = rig.container(`r${round}${plugin.slice(0, 3)}`);
+      const container = rig.container(`r${round}p${Object.keys(PLUGINS).indexOf(plugin)}`);
       for (const command of ['ADD', 'DEL'])
         await timed(`${plugin} ${command}`, () => call(plugin, command, container.id, container.netns));
       container.end();
     }
   }
   for (const plugin of Object.keys(PLUGINS)) {
-    const containers = Array.from({ length: AT_ONCE }, (_, i) => rig.container(`m${i}${plugin.slice(0, 3)}`));
+    const containers = Array.from({ length: AT_ONCE }, (_, i) =>
+      rig.container(`m${i}p${Object.keys(PLUGINS).indexOf(plugin)}`),
+    );
     for (const command of ['ADD', 'DEL'])
       await timed(`${plugin} ${command}, ${AT_ONCE} at once`, () =>
         Promise.all(containers.map(({ id, netns }) => call(plugin, command, id, netns))),
@@ -69,5 +75,5 @@ try {
 for (const [what, all] of times) {
   const sorted = all.sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(0);
-  console.log(`${what.padEnd(32)} p50 ${at(0.5).padStart(4)} ms  p95 ${at(0.95).padStart(4)} ms  (${sorted.length})`);
+  console.log(`${what.padEnd(40)} p50 ${at(0.5).padStart(4)} ms  p95 ${at(0.95).padStart(4)} ms  (${sorted.length})`);
 }
