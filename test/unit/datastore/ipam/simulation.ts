@@ -81,6 +81,25 @@ async function invariants(store: Store) {
   return owners;
 }
 
+/** Handles whose counts are not those of the blocks, and those that are missing, as check should name them. */
+async function lyingHandles(store: Store, owners: ReadonlyMap<string, string>): Promise<Set<string>> {
+  const real: Record<string, Record<string, number>> = {};
+  for (const [key, handle] of owners) {
+    const [cidr] = key.split(' ');
+    real[handle] = { ...real[handle], [cidr]: (real[handle]?.[cidr] ?? 0) + 1 };
+  }
+  const lying = new Set(Object.keys(real));
+  for await (const page of store.list('/calico/ipam/v2/handle/'))
+    for (const { key, value } of page) {
+      const handle = key.slice('/calico/ipam/v2/handle/'.length);
+      const counts: Record<string, number> = JSON.parse(value).block;
+      const holds = Object.entries(counts).every(([cidr, count]) => real[handle]?.[cidr] === count);
+      if (holds) lying.delete(handle);
+      else lying.add(handle);
+    }
+  return new Set([...lying].map((handle) => `handle '${handle}'`));
+}
+
 type Step = { actor: number; op: 'assign' | 'release' | 'assign-two' | 'give-back'; crashAfter: number | null };
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -134,6 +153,8 @@ async function simulate(steps: readonly Step[], order: readonly number[], strict
   const report = await ipam.check();
   const leaks = report.findings.filter((f) => f.type === 'leak').length;
   expect(leaks).toBe(owners.size);
+  const named = report.findings.filter(({ type }) => type === 'handle').map(({ subject }) => subject);
+  expect(new Set(named)).toEqual(await lyingHandles(store, owners));
   await mend(ipam, given);
   const mended = await ipam.check();
   expect(mended.findings.filter((f) => f.type === 'leak').length).toBe(given.size);
