@@ -1,7 +1,7 @@
 import type { Prefix } from '#core';
 import type { Route, RouteColumns, RouteWrite } from '../types.ts';
 import { HEADER, MessageWriter } from './message.ts';
-import type { Write } from './request.ts';
+import type { Writes } from './request.ts';
 import { encodeRoute, type IndexOf } from './route.ts';
 
 /** Offsets in a route message: nlmsg_seq, rtm_dst_len, and the value of RTA_DST, which `encodeRoute` writes first. */
@@ -12,8 +12,8 @@ const DST = HEADER + 12 + 4;
 /** A message with everything but number and destination, or the interface that it would need. */
 type Template = Buffer | string;
 
-/** Each change as a copy of the message of its kind, with its own destination. The key of a failure is the index. */
-export function columnWrites(columns: RouteColumns, indexOf: IndexOf): Write[] {
+/** Each change as a copy of the message of its kind, with its own destination. */
+export function columnWrites(columns: RouteColumns, indexOf: IndexOf): Writes {
   const { family, count, addr, length, op, like } = columns;
   const words = family === 4 ? 1 : 4;
   const any = (family === 4 ? '0.0.0.0/0' : '::/0') as Prefix;
@@ -25,10 +25,10 @@ export function columnWrites(columns: RouteColumns, indexOf: IndexOf): Write[] {
     kinds.set(kind, template);
     return template;
   };
-  return Array.from({ length: count }, (_, index) => ({
-    key: () => String(index),
-    fine: op[index] === 'delete' ? GONE : NONE,
-    encode: (w, seq) => {
+  return {
+    count,
+    fine: (index) => (op[index] === 'delete' ? GONE : undefined),
+    encode: (index, w, seq) => {
       const template = templateOf(like[index], op[index]);
       if (typeof template === 'string') return template;
       const start = w.length;
@@ -38,10 +38,9 @@ export function columnWrites(columns: RouteColumns, indexOf: IndexOf): Write[] {
         w.bytes.writeUInt32BE(addr[index * words + word], start + DST + word * 4);
       return null;
     },
-  }));
+  };
 }
 const GONE = ['ESRCH'];
-const NONE: string[] = [];
 
 function encode(write: RouteWrite, indexOf: IndexOf): Template {
   const w = new MessageWriter(8 << 10);

@@ -51,10 +51,7 @@ export function createNetlink(): Netlink {
         })),
       );
     },
-    writeRouteColumns: async (writes) => {
-      const failures = await write(columnWrites(writes, cached(indexOfLink)));
-      return failures.map(({ key, error, detail }) => ({ index: Number(key), error, detail }));
-    },
+    writeRouteColumns: (writes) => requests.writeColumns(columnWrites(writes, cached(indexOfLink))),
     lookup: (to) => lookup(requests, to),
     listLinks: async () => (await dumpLinks()).map((found) => found.link),
     listAddresses: () => requests.dump(link.encodeAddressDump, link.decodeAddress),

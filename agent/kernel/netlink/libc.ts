@@ -41,8 +41,10 @@ const SO_RCVBUFFORCE = 33;
 export const SOL_NETLINK = 270;
 /** setsockopt names at SOL_NETLINK (linux/netlink.h). */
 export const NETLINK = { ADD_MEMBERSHIP: 1, CAP_ACK: 10, EXT_ACK: 11, GET_STRICT_CHK: 12 } as const;
-/** Large enough that a burst of 100 000 events is read before it overflows. */
+/** Large enough that a burst of 100 000 events is read before it overflows. The kernel doubles what is asked for. */
 const RECEIVE_BUFFER = 8 << 20;
+/** The largest single send (request.ts), and what the kernel counts beside its bytes. */
+const SEND_BUFFER = 1 << 20;
 
 const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 /** `ENODEV` for 19; the number itself where Node knows no name. */
@@ -72,6 +74,7 @@ export class NetlinkSocket {
     if (native().getsockname(this.fd, address, length) < 0) throw failed('netlink getsockname');
     this.port = new Uint32Array(Uint8Array.from(address.subarray(4, 8)).buffer)[0];
     this.option(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+    this.option(SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER);
   }
   /** The kernel takes no single send that is longer than this. */
   allowSend(bytes: number): void {

@@ -1,27 +1,47 @@
 import { constants } from 'node:os';
 import { OperationalError } from '#core';
-import type { Failure } from '../types.ts';
+import type { ColumnFailure, Failure } from '../types.ts';
 import { errnoName, NETLINK, NetlinkSocket, SOL_NETLINK } from './libc.ts';
 import { type Answer, Datagram, decodeAnswer, F, type Message, MessageWriter, NLMSG } from './message.ts';
 
-/** At most as many messages in one send as replies surely fit into the receive buffer (libc.ts makes it 8 MB; 212 kB hold 256). */
-const BATCH = 2048;
-const SEND_BYTES = 128 << 10;
+/**
+ * At most as many messages in one send as replies surely fit into the receive buffer (libc.ts makes it 16 MB; 212 kB hold 256). The worker thread that
+ * sends stands still from the end of one batch until the loop hands it the next, so there are few of them.
+ */
+const BATCH = 8192;
+/** Such a batch of IPv4 routes with one next hop; libc.ts makes the send buffer larger than this. */
+const SEND_BYTES = 512 << 10;
 /** No single message of ours is longer: a multipath route of 128 hops is the largest. */
 const MESSAGE_MOST = 8 << 10;
-/** Writes beyond this many go through a worker thread: a long send holds rtnl and would stall the loop. */
+/** Writes beyond this many go through a worker thread: the kernel does them inside the send, which would stall the loop. */
 const SYNC_MOST = 512;
 /** Datagrams of a dump read before the loop gets its turn. */
 const READS_PER_TURN = 8;
 const DUMP_TRIES = 5;
 
-/** One write: its key for error reports, and how to put it on the wire; a text returned means it cannot be (a missing interface). */
+/** Writes by number. */
+export interface Writes {
+  readonly count: number;
+  /** Puts one on the wire; a text returned means that it cannot be (a missing interface), and nothing was written. */
+  encode(index: number, w: MessageWriter, seq: number): string | null;
+  /** errno names that mean "already so" for this write, as ESRCH for a delete. */
+  fine(index: number): readonly string[] | undefined;
+}
+
+/** One write of a list, and its key for error reports. */
 export interface Write {
   /** Asked for only when it failed. */
   readonly key: () => string;
-  /** errno names that mean "already so" for this write, as ESRCH for a delete. */
   readonly fine?: readonly string[];
   encode(w: MessageWriter, seq: number): string | null;
+}
+
+/** Messages in the writer: writes `[from, to)` but those `left` out, numbered on from `seq`. */
+interface Batch {
+  readonly from: number;
+  readonly to: number;
+  readonly seq: number;
+  readonly left: ReadonlySet<number>;
 }
 
 /** Requests and answers over one socket; one at a time, in the order of the calls. */
@@ -49,7 +69,16 @@ export class Requester {
   }
 
   /** Sends every write in order; resolves with the refused ones. */
-  write(writes: readonly Write[]): Promise<Failure[]> {
+  async write(writes: readonly Write[]): Promise<Failure[]> {
+    const refused = await this.writeColumns({
+      count: writes.length,
+      encode: (index, w, seq) => writes[index].encode(w, seq),
+      fine: (index) => writes[index].fine,
+    });
+    return refused.map(({ index, error, detail }) => ({ key: writes[index].key(), error, detail }));
+  }
+  /** The same where an object for each write would be too many. */
+  writeColumns(writes: Writes): Promise<ColumnFailure[]> {
     return this.#inTurn(() => this.#writeAll(writes));
   }
 
@@ -131,9 +160,12 @@ export class Requester {
     this.#tail = result.catch(() => undefined);
     return result;
   }
-  #next(): number {
-    this.#seq = this.#seq >= 0xffff_ff00 ? 1 : this.#seq + 1;
-    return this.#seq;
+  /** The first of so many sequence numbers, which follow each other. */
+  #next(count = 1): number {
+    if (this.#seq + count > 0xffff_ffff) this.#seq = 1;
+    const first = this.#seq;
+    this.#seq += count;
+    return first;
   }
   #mustSend(): void {
     const errno = this.#socket.send(this.#writer.bytes, this.#writer.length);
@@ -150,51 +182,57 @@ export class Requester {
     }
   }
 
-  async #writeAll(writes: readonly Write[]): Promise<Failure[]> {
-    const failures: Failure[] = [];
-    let at = 0;
-    while (at < writes.length) {
-      const sent = new Map<number, Write>();
-      this.#writer.reset();
-      let last = 0;
-      while (at < writes.length && sent.size < BATCH && this.#writer.length + MESSAGE_MOST <= SEND_BYTES) {
-        const seq = this.#next();
-        const start = this.#writer.length;
-        const missing = writes[at].encode(this.#writer, seq);
-        if (missing !== null) {
-          if (!writes[at].fine?.includes('ENODEV'))
-            failures.push({ key: writes[at].key(), error: 'ENODEV', detail: missing });
-        } else {
-          sent.set(seq, writes[at]);
-          last = start;
-        }
-        at++;
-      }
-      if (sent.size === 0) continue;
-      // Errors are always answered; an ACK on the last message alone makes a barrier of it.
-      this.#writer.addFlags(last, F.ACK);
-      const errno = await this.#sendBatch(writes.length > SYNC_MOST);
-      if (errno !== 0) for (const write of sent.values()) failures.push(failure(write.key(), errno, 'batch refused'));
-      else this.#collect(sent, failures);
+  async #writeAll(writes: Writes): Promise<ColumnFailure[]> {
+    const failures: ColumnFailure[] = [];
+    for (let at = 0; at < writes.count; ) {
+      const batch = this.#encode(writes, at, failures);
+      at = batch.to;
+      if (this.#writer.length === 0) continue;
+      const errno = await this.#sendBatch(writes.count > SYNC_MOST);
+      if (errno !== 0) refuseAll(batch, errno, 'batch refused', failures);
+      else this.#collect(writes, batch, failures);
     }
     return failures;
+  }
+  #encode(writes: Writes, from: number, failures: ColumnFailure[]): Batch {
+    const writer = this.#writer;
+    const most = Math.min(writes.count, from + BATCH);
+    const seq = this.#next(most - from);
+    const left = new Set<number>();
+    writer.reset();
+    let last = 0;
+    let to = from;
+    for (; to < most && writer.length + MESSAGE_MOST <= SEND_BYTES; to++) {
+      const start = writer.length;
+      const missing = writes.encode(to, writer, seq + to - from);
+      if (missing === null) last = start;
+      else {
+        left.add(to);
+        if (!writes.fine(to)?.includes('ENODEV')) failures.push({ index: to, error: 'ENODEV', detail: missing });
+      }
+    }
+    // Errors are always answered; an ACK on the last message alone makes a barrier of it.
+    if (writer.length > 0) writer.addFlags(last, F.ACK);
+    return { from, to, seq, left };
   }
   #sendBatch(large: boolean): number | Promise<number> {
     const { bytes, length } = this.#writer;
     return large ? this.#socket.sendAsync(bytes, length) : this.#socket.send(bytes, length);
   }
-  #collect(sent: ReadonlyMap<number, Write>, failures: Failure[]): void {
+  #collect(writes: Writes, batch: Batch, failures: ColumnFailure[]): void {
+    const { from, to, seq } = batch;
     try {
       for (const [d, m] of this.#received()) {
-        const write = sent.get(m.seq);
-        if (m.type !== NLMSG.ERROR || !write) continue;
+        const index = from + m.seq - seq;
+        if (m.type !== NLMSG.ERROR || index < from || index >= to) continue;
         const { errno, message } = decodeAnswer(d, m);
-        if (errno !== 0 && !write.fine?.includes(errnoName(errno))) failures.push(failure(write.key(), errno, message));
+        if (errno !== 0 && !writes.fine(index)?.includes(errnoName(errno)))
+          failures.push({ index, error: errnoName(errno), detail: message });
       }
     } catch (error) {
       // Which of the batch were done is unknown now: all count as failed, and the caller reads back.
       if (!(error instanceof OperationalError)) throw error;
-      for (const write of sent.values()) failures.push(failure(write.key(), constants.errno.ENOBUFS, error.message));
+      refuseAll(batch, constants.errno.ENOBUFS, error.message, failures);
     }
   }
 
@@ -245,7 +283,10 @@ function readPart(
   return { done: false, interrupted };
 }
 
-const failure = (key: string, errno: number, detail: string): Failure => ({ key, error: errnoName(errno), detail });
+function refuseAll({ from, to, left }: Batch, errno: number, detail: string, failures: ColumnFailure[]): void {
+  for (let index = from; index < to; index++)
+    if (!left.has(index)) failures.push({ index, error: errnoName(errno), detail });
+}
 
 const refusedDump = ({ errno, message }: Answer): OperationalError =>
   new OperationalError('KERNEL', `netlink dump: ${errnoName(errno)}${message && ` (${message})`}`);

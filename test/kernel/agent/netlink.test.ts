@@ -83,6 +83,30 @@ test('each refusal of a batch is told with its key, reason and words; the rest i
   expect((await netlink.listRoutes(4)).map((r) => r.to)).toEqual(['10.70.0.0/24', '10.74.0.0/24']);
 });
 
+test('of twenty thousand routes in columns exactly those that a stranger holds are refused; a batch refused whole loses no answer', async () => {
+  const count = 20_000;
+  const taken = [0, 8191, 8192, 12_345, count - 1];
+  const dst = (i: number) => (20 << 24) + i;
+  ns.sh(taken.map((i) => `ip route add blackhole 20.0.${i >> 8}.${i & 255} proto static`).join('; '));
+  const like = { to: prefix('0.0.0.0/0'), metric: 0, table: 254, via: { type: 'blackhole' as const } };
+  const columns = (op: 'add' | 'delete') => ({
+    family: 4 as const,
+    count,
+    addr: Uint32Array.from({ length: count }, (_, i) => dst(i)),
+    length: new Uint8Array(count).fill(32),
+    op: new Array(count).fill(op),
+    like: new Array(count).fill(like),
+  });
+  const indexes = (failures: readonly { index: number; error: string }[]) =>
+    failures.map(({ index, error }) => `${index} ${error}`);
+  const all = Array.from({ length: count }, (_, i) => i);
+  expect(indexes(await netlink.writeRouteColumns(columns('add')))).toEqual(taken.map((i) => `${i} EEXIST`));
+  expect(indexes(await netlink.writeRouteColumns(columns('add')))).toEqual(all.map((i) => `${i} EEXIST`));
+  expect(await netlink.writeRouteColumns(columns('delete'))).toEqual([]);
+  expect(ns.sh('ip route show proto static').trim().split('\n')).toHaveLength(taken.length);
+  expect(ns.sh('ip route show proto 80 root 20.0.0.0/8').trim()).toBe('');
+});
+
 test('answers of concurrent callers do not mix', async () => {
   const results = await Promise.all([
     netlink.listLinks(),
