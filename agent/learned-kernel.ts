@@ -4,7 +4,7 @@ import type { ColumnFailure, Netlink, Route } from './kernel/types.ts';
 import { LearnedTable, type LearnedWrites } from './learned-table.ts';
 
 /** Routes that go to the kernel at a time; while a worker thread sends them, sockets are read. */
-const BATCH = 2048;
+const BATCH = 8192;
 /** Routes of an earlier run wait this long for the peers to confirm them. */
 const INHERITED_AT_MOST = 120_000;
 /** Between what puts the kernel's table in doubt and reading it: links go up and down in bursts. */
@@ -71,17 +71,21 @@ export class LearnedKernel {
   }
 
   #run(): void {
-    if (this.#busy || this.#closed) return;
-    if (!this.#mustRead && FAMILIES.every((family) => this.#tables[family].isSettled)) return;
+    if (this.#busy || this.#closed || (!this.#mustRead && !this.#mustWrite)) return;
     this.#busy = this.#work().finally(() => {
       this.#busy = null;
       setImmediate(() => this.#run());
     });
   }
+  get #mustWrite(): boolean {
+    return FAMILIES.some((family) => !this.#tables[family].isSettled);
+  }
   async #work(): Promise<void> {
     try {
       if (this.#mustRead) await this.#read(false);
-      for (const family of FAMILIES) await this.#write(this.#tables[family].take(BATCH));
+      // The next batch goes out with the answers to the last one, not a turn of the loop later: the kernel stands still between them.
+      while (this.#mustWrite && !this.#mustRead && !this.#closed)
+        for (const family of FAMILIES) await this.#write(this.#tables[family].take(BATCH));
     } catch (error) {
       this.#o.log.error({ error: messageOf(error) }, 'routes cannot be written');
       this.#askRead(this.#retry.next());
@@ -102,12 +106,15 @@ export class LearnedKernel {
   #onFailure(writes: LearnedWrites, { index, error }: ColumnFailure): void {
     // A lost answer, or a refusal of what cannot be refused: only the kernel knows what it holds.
     if (error === 'ENOBUFS' || writes.op[index] !== 'add') this.#askRead(this.#retry.next());
-    else this.#refused.push({ writes, index });
+    else {
+      this.#tables[writes.family].refused(writes, index);
+      this.#refused.push({ writes, index });
+    }
     this.#again ??= this.#o.clock.after(this.#retry.next(), () => this.#tryAgain());
   }
   #tryAgain(): void {
     this.#again = null;
-    for (const { writes, index } of this.#refused.splice(0)) this.#tables[writes.family].refused(writes, index);
+    for (const { writes, index } of this.#refused.splice(0)) this.#tables[writes.family].tryAgain(writes, index);
     this.#run();
   }
   #onRoute(family: Family, route: Route, gone: boolean): void {

@@ -100,12 +100,16 @@ export class LearnedTable {
     }
     return writes;
   }
-  /** The kernel refused to add the route: it is not there, and is to be tried again. */
+  /**
+   * The kernel refused to add the route: a stranger may be in its place. Whatever is wanted next is an addition too, never a replacement. To be said
+   * before the next `take`.
+   */
   refused(writes: LearnedWrites, index: number): void {
-    const { words } = this.#prefixes;
-    const id = this.#idOf(writes.addr.subarray(index * words, (index + 1) * words), 0, writes.length[index]);
-    this.#held[id] = 0;
-    this.#look(id);
+    this.#held[this.#idIn(writes, index)] = 0;
+  }
+  /** What was refused may be asked for again. */
+  tryAgain(writes: LearnedWrites, index: number): void {
+    this.#look(this.#idIn(writes, index));
   }
 
   #plan(id: number, writes: LearnedWrites): void {
@@ -130,6 +134,10 @@ export class LearnedTable {
       this.#flags[id] |= QUEUED;
       this.#queue.push(id);
     }
+  }
+  #idIn({ addr, length }: LearnedWrites, index: number): number {
+    const { words } = this.#prefixes;
+    return this.#idOf(addr.subarray(index * words, (index + 1) * words), 0, length[index]);
   }
   #idOf(addr: Uint32Array, index: number, length: number): number {
     const id = this.#prefixes.intern(addr, index, length);

@@ -45,8 +45,12 @@ class FakeKernel {
     this.writes++;
     const key = `${r.to} ${r.metric}`;
     if (op === 'delete') this.routes.delete(key);
-    else if (this.foreign.has(r.to) || (op === 'add' && this.routes.has(key))) return 'EEXIST';
-    else this.routes.set(key, r);
+    else if (op === 'add' && (this.foreign.has(r.to) || this.routes.has(key))) return 'EEXIST';
+    else {
+      // A replacement takes the place of whatever is there.
+      this.foreign.delete(r.to);
+      this.routes.set(key, r);
+    }
     return null;
   }
   put(...all: Route[]) {
@@ -142,6 +146,21 @@ describe('learned routes in the kernel', () => {
     kernel.foreign.clear();
     await later(30_000);
     expect(kernel.table['20.0.0.0/24 1024']).toBe('10.0.0.2');
+  });
+  test("a stranger's route is left alone, too, when another way is learned before the next try", async () => {
+    await learned.start();
+    kernel.foreign.add('20.0.0.0/24');
+    learned.apply(batch(['20.0.0.0/24'], '10.0.0.2'));
+    await settled();
+    learned.apply(batch(['20.0.0.0/24'], '10.0.0.3'));
+    await settled();
+    expect(kernel.table).toEqual({});
+    expect([...kernel.foreign]).toEqual(['20.0.0.0/24']);
+    learned.apply(batch(['20.0.0.0/24'], null));
+    await settled();
+    kernel.foreign.clear();
+    await later(30_000);
+    expect(kernel.table).toEqual({});
   });
   test('what somebody removes, what a link takes along, and what nobody told comes back', async () => {
     await learned.start();
