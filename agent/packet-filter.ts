@@ -54,8 +54,7 @@ export class PacketFilter {
     this.sets = {
       list: () => now().sets.list(),
       members: (...args) => now().sets.members(...args),
-      create: (...args) => now().sets.create(...args),
-      change: (...args) => now().sets.change(...args),
+      write: (...args) => now().sets.write(...args),
       destroy: (...args) => now().sets.destroy(...args),
     };
   }

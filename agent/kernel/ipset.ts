@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Family, OperationalError } from '#core';
 import type { SetType } from '#policy';
 import type { Command, Runner } from './runner.ts';
-import type { SetBackend, SetState } from './types.ts';
+import type { SetBackend, SetState, SetWrite } from './types.ts';
 
 const TIMEOUT = 60_000;
 const NAME = /^cali[46][0t][A-Za-z0-9._:-]{1,25}$/;
@@ -29,33 +29,36 @@ export function createIpset(options: {
     async list() {
       return parseTerse(await ipset(['list', '-t']));
     },
-    async members(name) {
-      return parseSave(await ipset(['save', checked(NAME, name)]));
+    async members(names) {
+      for (const name of names) checked(NAME, name);
+      // One command for many: a process for each would take longer than all the rest.
+      if (names.length === 0) return new Map();
+      const found = parseSave(await ipset(names.length === 1 ? ['save', names[0]] : ['save']));
+      return new Map(names.flatMap((name) => (found.has(name) ? [[name, found.get(name)!]] : [])));
     },
-    async create(name, type, family, members, maxElements) {
-      const create = (as: string) => createLine(as, type, family, maxElements);
-      const fill = (as: string) => [...members].map((m) => `add ${as} ${checked(MEMBER, m)}`);
-      const current = (await this.list()).find((s) => s.name === name);
-      // The kernel swaps only sets of one type. One of another type that no rule uses can go; else the kernel says that it is in use.
-      if (current && current.type !== type) await ipset(['destroy', name]);
-      if (!current || current.type !== type) return void (await restore([create(name), ...fill(name)]));
-      // Made beside and swapped in: whoever uses the set sees the old members or the new ones, never half of them.
-      const temporary = temporaryName(family, name);
-      if ((await this.list()).some((s) => s.name === temporary)) await ipset(['destroy', temporary]);
-      await restore([create(temporary), ...fill(temporary), `swap ${temporary} ${name}`]);
-      await ipset(['destroy', temporary]);
-    },
-    async change(name, added, removed) {
-      checked(NAME, name);
-      await restore([
-        ...[...removed].map((m) => `del ${name} ${checked(MEMBER, m)}`),
-        ...[...added].map((m) => `add ${name} ${checked(MEMBER, m)}`),
-      ]);
+    async write(writes) {
+      if (writes.length > 0) await restore(writes.flatMap(linesOf));
     },
     async destroy(name) {
       await ipset(['destroy', checked(NAME, name)]);
     },
   };
+}
+
+function linesOf(write: SetWrite): string[] {
+  const name = checked(NAME, write.name);
+  const add = (to: string, members: ReadonlySet<string>) => [...members].map((m) => `add ${to} ${checked(MEMBER, m)}`);
+  if (write.op === 'change')
+    return [...[...write.removed].map((m) => `del ${name} ${checked(MEMBER, m)}`), ...add(name, write.added)];
+  const { type, family, members, maxElements, current } = write;
+  const create = (as: string) => createLine(as, type, family, maxElements);
+  // The kernel swaps only sets of one type. One of another type that no rule uses can go; else the kernel says that it is in use.
+  if (current?.type !== type) return [...(current ? [`destroy ${name}`] : []), create(name), ...add(name, members)];
+  // Made beside and swapped in: whoever uses the set sees the old members or the new ones, never half of them.
+  const temporary = temporaryName(family, name);
+  // It may be there from an attempt that ended in the middle, with members of that time.
+  const fresh = [create(temporary), `flush ${temporary}`];
+  return [...fresh, ...add(temporary, members), `swap ${temporary} ${name}`, `destroy ${temporary}`];
 }
 
 const temporaryName = (family: Family, name: string): string =>
@@ -87,8 +90,13 @@ function parseTerse(text: string): SetState[] {
   });
 }
 
-function parseSave(text: string): Set<string> {
-  const members = new Set<string>();
-  for (const line of text.split('\n')) if (line.startsWith('add ')) members.add(line.split(' ')[2]);
-  return members;
+/** Members by set. */
+function parseSave(text: string): Map<string, Set<string>> {
+  const sets = new Map<string, Set<string>>();
+  for (const line of text.split('\n')) {
+    const [verb, name, member] = line.split(' ', 3);
+    if (verb === 'create') sets.set(name, new Set());
+    else if (verb === 'add') sets.get(name)?.add(member);
+  }
+  return sets;
 }

@@ -219,12 +219,32 @@ export interface SetState {
   /** Members now. */
   readonly entries: number;
 }
+/** One set to be written. */
+export type SetWrite =
+  | {
+      /** Makes the set with exactly these members, or gives the one that is there this type and these members, without a moment between. */
+      readonly op: 'create';
+      readonly name: string;
+      readonly type: SetType;
+      readonly family: Family;
+      readonly members: ReadonlySet<string>;
+      readonly maxElements: number;
+      /** What is there under the name, as far as is known. */
+      readonly current: Pick<SetState, 'type'> | undefined;
+    }
+  | {
+      readonly op: 'change';
+      readonly name: string;
+      readonly added: ReadonlySet<string>;
+      readonly removed: ReadonlySet<string>;
+    };
+
 /** ipset, or nftables sets. Names are kernel names. */
 export interface SetBackend {
   list(): Promise<SetState[]>;
-  members(name: string): Promise<Set<string>>;
-  /** Makes the set with exactly these members, or gives the one that is there this type and these members, without a moment between. */
-  create(name: string, type: SetType, family: Family, members: ReadonlySet<string>, maxElements: number): Promise<void>;
-  change(name: string, added: ReadonlySet<string>, removed: ReadonlySet<string>): Promise<void>;
+  /** Of those that are there. */
+  members(names: readonly string[]): Promise<Map<string, Set<string>>>;
+  /** All of them with one command or one transaction. Rejects if one is refused; what was done then is not known, and doing it again is right. */
+  write(writes: readonly SetWrite[]): Promise<void>;
   destroy(name: string): Promise<void>;
 }

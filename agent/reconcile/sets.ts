@@ -10,6 +10,7 @@ import {
 } from '#core';
 import { type SetChange, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
+import { batchesOf, type Composed, compose, type Tracked } from './set-writes.ts';
 
 export interface SetReconcilerOptions {
   readonly backend: SetBackend;
@@ -19,18 +20,6 @@ export interface SetReconcilerOptions {
   readonly maxElements: number;
   /** Sets destroyed per `applyDeletes`: one costs the kernel about 40 ms. */
   readonly destroysPerPass?: number;
-}
-
-/** A set that is wanted, and what is known of the one in the kernel. */
-interface Tracked {
-  readonly type: SetType;
-  readonly family: Family;
-  owner: string;
-  readonly members: DeltaTracker<string, true>;
-  /** What the kernel has under the name; undefined: nothing. */
-  actual: { readonly type: SetType; readonly maxElements: number | undefined } | undefined;
-  /** The kernel's members must be read before they are trusted. */
-  unread: boolean;
 }
 
 export interface SetOutcome {
@@ -53,6 +42,8 @@ export class SetReconciler {
   readonly #dirty = new Set<string>();
   readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
   #readNeeded = true;
+  /** Names of our sets in the kernel, as far as is known. */
+  #present = new Set<string>();
   #maxElements: number;
   readonly #counters;
   /** Reading and writing take turns. */
@@ -72,7 +63,7 @@ export class SetReconciler {
         this.#desired.delete(name);
         this.#failed.delete(name);
         this.#dirty.delete(name);
-        this.#unwanted.add(name);
+        if (this.#present.has(name)) this.#unwanted.add(name);
         continue;
       }
       const set = this.#track(name, type, family, owner);
@@ -94,7 +85,9 @@ export class SetReconciler {
       return known;
     }
     const members = new DeltaTracker<string, true>(() => true);
-    const fresh: Tracked = { type, family, owner, members, actual: undefined, unread: true };
+    // What was not there when all was read, and was not made since, need not be asked for.
+    const unread = this.#readNeeded || this.#present.has(name);
+    const fresh: Tracked = { type, family, owner, members, actual: undefined, unread };
     this.#desired.set(name, fresh);
     this.#unwanted.delete(name);
     return fresh;
@@ -138,29 +131,64 @@ export class SetReconciler {
 
   async #applyUpdates(): Promise<SetOutcome> {
     if (this.#readNeeded) await this.#read();
-    let written = 0;
     const failures: Failure[] = [];
-    for (const name of [...this.#dirty]) {
+    const ready = new Map<string, Tracked>();
+    for (const name of this.#dirty) {
       const want = this.#desired.get(name);
-      if (!want) continue;
       const failed = this.#failed.get(name);
-      if (failed && failed.due > this.#o.clock.now()) {
-        failures.push(failed.failure);
-        continue;
-      }
-      // A change that arrives while this one is written makes it dirty again.
-      this.#dirty.delete(name);
-      try {
-        written += await this.#write(name, want);
-        this.#failed.delete(name);
-      } catch (error) {
-        this.#dirty.add(name);
-        failures.push(this.#fail(name, want.owner, error));
-      }
+      if (failed && failed.due > this.#o.clock.now()) failures.push(failed.failure);
+      else if (want) ready.set(name, want);
     }
+    await this.#readThose([...ready].filter(([, set]) => set.unread));
+    // A change that arrives while these are written makes its set dirty again.
+    for (const name of ready.keys()) this.#dirty.delete(name);
+    let written = 0;
+    for (const batch of batchesOf(this.#composeAll(ready, failures)))
+      written += await this.#writeBatch(batch, failures);
     this.#counters.written.inc(written);
     const due = [...this.#failed.values()].map((f) => f.due - this.#o.clock.now());
     return { written, failures, ...(due.length > 0 && { again: Math.max(0, Math.min(...due)) }) };
+  }
+
+  /** What is to be written of each set, and what is true when it was. */
+  #composeAll(sets: ReadonlyMap<string, Tracked>, failures: Failure[]): Composed[] {
+    const out: Composed[] = [];
+    for (const [name, set] of sets) {
+      const count = set.members.allDesired.size;
+      if (count > this.#maxElements) {
+        const error = new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
+        failures.push(this.#fail(name, set.owner, error));
+        continue;
+      }
+      const composed = compose(name, set, this.#maxElements);
+      if (composed) out.push(composed);
+      else this.#failed.delete(name);
+    }
+    return out;
+  }
+
+  /** All with one command; if that is refused, one by one, so that a set that the kernel refuses harms only itself. */
+  async #writeBatch(batch: readonly Composed[], failures: Failure[]): Promise<number> {
+    try {
+      await this.#o.backend.write(batch.map(({ write }) => write));
+    } catch (error) {
+      if (batch.length > 1) {
+        let written = 0;
+        for (const one of batch) written += await this.#writeBatch([one], failures);
+        return written;
+      }
+      const [{ write, set }] = batch;
+      failures.push(this.#fail(write.name, set.owner, error));
+      return 0;
+    }
+    for (const { write, done } of batch) {
+      done();
+      this.#present.add(write.name);
+      // It may have been given up while it was written.
+      if (!this.#desired.has(write.name)) this.#unwanted.add(write.name);
+      this.#failed.delete(write.name);
+    }
+    return batch.reduce((sum, { size }) => sum + size, 0);
   }
 
   async #applyDeletes(): Promise<SetOutcome> {
@@ -171,6 +199,7 @@ export class SetReconciler {
       try {
         await this.#o.backend.destroy(name);
         this.#unwanted.delete(name);
+        this.#present.delete(name);
       } catch (error) {
         failures.push({ key: name, error: 'SET', detail: messageOf(error) });
         // It may be gone already.
@@ -195,48 +224,28 @@ export class SetReconciler {
 
   async #read(): Promise<void> {
     const states = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
+    this.#present = new Set(states.keys());
     this.#unwanted.clear();
     for (const name of states.keys()) if (!this.#desired.has(name)) this.#unwanted.add(name);
-    for (const [name, set] of this.#desired) {
-      await this.#readSet(name, set, states.get(name));
-      this.#dirty.add(name);
-    }
+    await this.#readMembers([...this.#desired], states);
+    for (const name of this.#desired.keys()) this.#dirty.add(name);
     this.#readNeeded = false;
   }
-
-  async #readSet(name: string, set: Tracked, state: SetState | undefined): Promise<void> {
-    const members = state?.type === set.type ? await this.#o.backend.members(name) : new Set<string>();
-    set.members.replaceActual(new Map([...members].map((m) => [m, true])));
-    set.actual = state;
-    set.unread = false;
+  async #readThose(sets: readonly (readonly [string, Tracked])[]): Promise<void> {
+    if (sets.length === 0) return;
+    await this.#readMembers(sets, new Map((await this.#o.backend.list()).map((s) => [s.name, s])));
   }
-
-  /** Resolves with the number of members written. */
-  async #write(name: string, set: Tracked): Promise<number> {
-    const { members, type, family } = set;
-    const count = members.allDesired.size;
-    if (count > this.#maxElements) throw new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
-    if (set.unread)
-      await this.#readSet(
-        name,
-        set,
-        (await this.#o.backend.list()).find((s) => s.name === name),
-      );
-    if (set.actual?.type !== type || (set.actual.maxElements ?? this.#maxElements) !== this.#maxElements) {
-      const all = new Map(members.allDesired);
-      const maxElements = this.#maxElements;
-      await this.#o.backend.create(name, type, family, new Set(all.keys()), maxElements);
-      members.replaceActual(all);
-      set.actual = { type, maxElements };
-      return count + 1;
+  async #readMembers(
+    sets: readonly (readonly [string, Tracked])[],
+    states: ReadonlyMap<string, SetState>,
+  ): Promise<void> {
+    const there = sets.filter(([name, set]) => states.get(name)?.type === set.type).map(([name]) => name);
+    const found = await this.#o.backend.members(there);
+    for (const [name, set] of sets) {
+      set.members.replaceActual(new Map([...(found.get(name) ?? [])].map((m) => [m, true])));
+      set.actual = states.get(name);
+      set.unread = false;
     }
-    if (members.inSync) return 0;
-    const added = new Set([...members.pendingUpdates()].map((u) => u.key));
-    const removed = new Set([...members.pendingDeletes()].map((d) => d.key));
-    await this.#o.backend.change(name, added, removed);
-    for (const member of added) members.setActual(member, true);
-    for (const member of removed) members.markDeleted(member);
-    return added.size + removed.size;
   }
 
   #fail(name: string, owner: string, error: unknown): Failure {
@@ -245,7 +254,11 @@ export class SetReconciler {
     this.#failed.set(name, { backoff, due: this.#o.clock.now() + backoff.next(), failure });
     // Half of a change may have been done.
     const set = this.#desired.get(name);
-    if (set) set.unread = true;
+    if (set) {
+      set.unread = true;
+      this.#dirty.add(name);
+    }
+    this.#present.add(name);
     this.#counters.errors.inc();
     this.#o.log.error({ set: name, owner, error: messageOf(error) }, 'a set could not be written');
     return failure;

@@ -1,5 +1,6 @@
 import { type Family, OperationalError } from '#core';
-import type { SetBackend, SetState } from '../types.ts';
+import type { SetType } from '#policy';
+import type { SetBackend, SetState, SetWrite } from '../types.ts';
 import type { NftSocket } from './index.ts';
 import { elementsOf, MemberReader, shapeOf, typeOf } from './keys.ts';
 import { Members } from './members.ts';
@@ -13,27 +14,69 @@ const NAME = /^cali[46]0[A-Za-z0-9._:-]{1,25}$/;
 export function createNftSets(socket: NftSocket): SetBackend {
   const known = new Map<string, Members>();
 
-  async function stateOf(name: string) {
-    const found = (await socket.reader(familyOf(name)).sets()).find((set) => set.name === inKernel(name));
-    return found && { type: typeOf(found) };
-  }
-  async function load(name: string): Promise<Members | undefined> {
-    const state = await stateOf(name);
-    if (!state) return void known.delete(name);
-    const found = new MemberReader(state.type, familyOf(name));
-    const members = new Members(state.type);
+  async function load(name: string, type: SetType, before?: Members): Promise<Members> {
+    const found = new MemberReader(type, familyOf(name));
+    const now = new Members(type);
     await socket.reader(familyOf(name)).elements(inKernel(name), (element) => {
       found.add(element);
-      members.elements++;
+      now.elements++;
     });
-    members.confirm(members.change(found.members, new Set()));
-    known.set(name, members);
-    return members;
+    now.confirm(now.change(found.members, new Set()));
+    // The kernel does not hold what others cover; it is a member as long as they are.
+    const hidden = [...(before?.all ?? [])].filter((m) => !now.all.has(m) && now.isCovered(m));
+    now.confirm(now.change(new Set(hidden), new Set()));
+    known.set(name, now);
+    return now;
   }
-  async function model(name: string): Promise<Members> {
-    const found = known.get(name) ?? (await load(name));
-    if (!found) throw new OperationalError('EXEC', `there is no set ${name}`);
-    return found;
+  async function reload(name: string): Promise<void> {
+    const type = known.get(name)?.type;
+    known.delete(name);
+    if (type) await load(name, type);
+  }
+
+  function create(transaction: Transaction, write: SetWrite & { op: 'create' }): () => void {
+    const { name, type, family, members, current } = write;
+    const set = inKernel(name);
+    const fresh = new Members(type);
+    const made = fresh.change(members, new Set());
+    const elements = elementsOf(made.add, type, family);
+    if (current && current.type !== type) transaction.deleteSet(set);
+    transaction.addSet(set, shapeOf(type, family));
+    if (current?.type === type) transaction.flushSet(set);
+    transaction.addElements(set, elements);
+    return () => {
+      fresh.confirm(made);
+      fresh.elements = elements.length;
+      known.set(name, fresh);
+    };
+  }
+  function change(transaction: Transaction, { name, added, removed }: SetWrite & { op: 'change' }): () => void {
+    const members = known.get(name);
+    if (!members) throw new OperationalError('EXEC', `set ${name} was not read`);
+    const made = members.change(added, removed);
+    const [old, fresh] = [made.remove, made.add].map((list) => elementsOf(list, members.type, familyOf(name)));
+    transaction.deleteElements(inKernel(name), old);
+    transaction.addElements(inKernel(name), fresh);
+    return () => {
+      members.confirm(made);
+      members.elements += fresh.length - old.length;
+    };
+  }
+
+  async function writeFamily(family: Family, writes: readonly SetWrite[]): Promise<void> {
+    const transaction = new Transaction(family);
+    const done: (() => void)[] = [];
+    if (writes.some(({ op }) => op === 'create')) transaction.addTable();
+    try {
+      for (const write of writes)
+        done.push(write.op === 'create' ? create(transaction, write) : change(transaction, write));
+      await socket.commit(transaction);
+    } catch (error) {
+      // What was noted of members is ahead of the kernel now.
+      for (const { name, op } of writes) if (op === 'change') await reload(name);
+      throw error;
+    }
+    for (const confirm of done) confirm();
   }
 
   /** Members of a set: as many as we know of, if the kernel holds as many elements as stand for those; else they are counted. */
@@ -64,49 +107,25 @@ export function createNftSets(socket: NftSocket): SetBackend {
       }
       return states;
     },
-    async members(name) {
-      const before = known.get(name);
-      const now = await load(name);
-      if (!now) return new Set();
-      // The kernel does not hold what others cover; it is a member as long as they are.
-      const hidden = [...(before?.all ?? [])].filter((m) => !now.all.has(m) && now.isCovered(m));
-      now.confirm(now.change(new Set(hidden), new Set()));
-      return new Set(now.all);
-    },
-    async create(name, type, family, members) {
-      const set = inKernel(name);
-      const current = await stateOf(name);
-      const fresh = new Members(type);
-      const change = fresh.change(members, new Set());
-      const transaction = new Transaction(family);
-      transaction.addTable();
-      if (current && current.type !== type) transaction.deleteSet(set);
-      transaction.addSet(set, shapeOf(type, family));
-      if (current?.type === type) transaction.flushSet(set);
-      const elements = elementsOf(change.add, type, family);
-      transaction.addElements(set, elements);
-      await socket.commit(transaction);
-      fresh.confirm(change);
-      fresh.elements = elements.length;
-      known.set(name, fresh);
-    },
-    async change(name, added, removed) {
-      const family = familyOf(name);
-      const members = await model(name);
-      const change = members.change(added, removed);
-      try {
-        const [old, fresh] = [change.remove, change.add].map((list) => elementsOf(list, members.type, family));
-        const transaction = new Transaction(family);
-        transaction.deleteElements(inKernel(name), old);
-        transaction.addElements(inKernel(name), fresh);
-        await socket.commit(transaction);
-        members.elements += fresh.length - old.length;
-      } catch (error) {
-        // What the kernel holds now is not what was thought.
+    async members(names) {
+      const found = new Map<string, Set<string>>();
+      const kernel = new Map<string, SetType>();
+      for (const family of new Set(names.map(familyOf)))
+        for (const set of await socket.reader(family).sets()) kernel.set(set.name, typeOf(set));
+      for (const name of names) {
+        const type = kernel.get(inKernel(name));
+        const before = known.get(name);
         known.delete(name);
-        throw error;
+        if (type) found.set(name, new Set((await load(name, type, before)).all));
       }
-      members.confirm(change);
+      return found;
+    },
+    async write(writes) {
+      for (const family of [4, 6] as const)
+        await writeFamily(
+          family,
+          writes.filter(({ name }) => familyOf(name) === family),
+        );
     },
     async destroy(name) {
       const transaction = new Transaction(familyOf(name));

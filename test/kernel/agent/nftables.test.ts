@@ -78,8 +78,12 @@ function scriptOf({ family, chains, sets }: Content): string {
 
 async function write({ family, chains, sets }: Content): Promise<void> {
   const backend = createNftSets(socket);
-  for (const { id, type, members } of sets)
-    await backend.create(setName(family, id), type, family, members?.added ?? new Set(), 1024);
+  await backend.write(
+    sets.map(({ id, type, members }) => {
+      const made = { members: members?.added ?? new Set<string>(), maxElements: 1024, current: undefined };
+      return { op: 'create', name: setName(family, id), type, family, ...made };
+    }),
+  );
   for (const table of TABLES) {
     const update = chains.filter((c) => c.table === table).map((c) => c.chain);
     await createNftables(socket).write(family, table, { update, remove: [], base: EMPTY_TABLE });

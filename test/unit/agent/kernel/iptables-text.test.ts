@@ -1,11 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { createMetrics, FakeClock, silentLog } from '#core';
 import { chooseVariant } from '../../../../agent/kernel/iptables.ts';
 import { restoreText } from '../../../../agent/kernel/iptables-restore.ts';
 import { parseSave } from '../../../../agent/kernel/iptables-save.ts';
 import type { Runner } from '../../../../agent/kernel/runner.ts';
-import type { SetBackend, TableState } from '../../../../agent/kernel/types.ts';
-import { SetReconciler } from '../../../../agent/reconcile/sets.ts';
+import type { TableState } from '../../../../agent/kernel/types.ts';
 
 const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 const rule = (verdict: 'accept' | 'drop' | 'return') => ({ match: [], action: { do: verdict } }) as const;
@@ -72,29 +70,4 @@ describe('the variant', () => {
     expect(await chooseVariant(machine(tables, saves), 'auto')).toBe(expected);
     expect(await chooseVariant(machine(tables, saves), 'legacy')).toBe('legacy');
   });
-});
-
-test('a set that is too large is an error that names its selector, and harms no other set', async () => {
-  const made: string[] = [];
-  const backend: SetBackend = {
-    list: async () => [],
-    members: async () => new Set(),
-    create: async (name) => void made.push(name),
-    change: async () => {},
-    destroy: async () => {},
-  };
-  const parts = { backend, clock: new FakeClock(), log: silentLog, metrics: createMetrics(), maxElements: 2 };
-  const sets = new SetReconciler(parts);
-  const set = (id: string, owner: string, ...added: string[]) =>
-    ({
-      id,
-      owner,
-      type: 'hash:net',
-      family: 4,
-      members: { added: new Set(added), removed: new Set<string>() },
-    }) as const;
-  sets.update([set('s:a', 'all()', '10.0.0.1', '10.0.0.2', '10.0.0.3'), set('s:b', "app == 'b'", '10.0.0.1')]);
-  const { failures } = await sets.applyUpdates();
-  expect(failures).toMatchObject([{ error: 'SET', detail: 'all(): 3 members; maxIpsetSize is 2' }]);
-  expect(made).toEqual(['cali40s:b']);
 });

@@ -1,0 +1,70 @@
+import type { DeltaTracker, Family } from '#core';
+import type { SetType } from '#policy';
+import type { SetWrite } from '../kernel/types.ts';
+
+/** A set that is wanted, and what is known of the one in the kernel. */
+export interface Tracked {
+  readonly type: SetType;
+  readonly family: Family;
+  owner: string;
+  readonly members: DeltaTracker<string, true>;
+  /** What the kernel has under the name; undefined: nothing. */
+  actual: { readonly type: SetType; readonly maxElements: number | undefined } | undefined;
+  /** The kernel's members must be read before they are trusted. */
+  unread: boolean;
+}
+
+/** A write, and what is known when it was done. */
+export interface Composed {
+  readonly set: Tracked;
+  readonly write: SetWrite;
+  /** Members written or removed, and the set itself if it is made. */
+  readonly size: number;
+  done(): void;
+}
+
+/** undefined: the kernel has the set as it should be. */
+export function compose(name: string, set: Tracked, maxElements: number): Composed | undefined {
+  const { members, type, family, actual } = set;
+  if (actual?.type !== type || (actual.maxElements ?? maxElements) !== maxElements) {
+    const all = new Map(members.allDesired);
+    const write = {
+      op: 'create',
+      name,
+      type,
+      family,
+      members: new Set(all.keys()),
+      maxElements,
+      current: actual,
+    } as const;
+    const done = () => {
+      members.replaceActual(all);
+      set.actual = { type, maxElements };
+    };
+    return { set, write, size: all.size + 1, done };
+  }
+  if (members.inSync) return undefined;
+  const added = new Set([...members.pendingUpdates()].map((u) => u.key));
+  const removed = new Set([...members.pendingDeletes()].map((d) => d.key));
+  const done = () => {
+    for (const member of added) members.setActual(member, true);
+    for (const member of removed) members.markDeleted(member);
+  };
+  return { set, write: { op: 'change', name, added, removed }, size: added.size + removed.size, done };
+}
+
+/** As many in one command as have this many members together. */
+const BATCH = 200_000;
+export function* batchesOf(all: readonly Composed[]): Iterable<Composed[]> {
+  let batch: Composed[] = [];
+  let size = 0;
+  for (const one of all) {
+    if (batch.length > 0 && size + one.size > BATCH) {
+      yield batch;
+      [batch, size] = [[], 0];
+    }
+    batch.push(one);
+    size += one.size;
+  }
+  if (batch.length > 0) yield batch;
+}

@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest';
+import { createMetrics, FakeClock, OperationalError, silentLog } from '#core';
+import type { SetChange } from '#policy';
+import type { SetBackend, SetState, SetWrite } from '../../../agent/kernel/types.ts';
+import { SetReconciler } from '../../../agent/reconcile/sets.ts';
+
+/** A kernel with sets: what it holds, the commands that it was given, and which names it refuses. */
+class Kernel implements SetBackend {
+  readonly sets = new Map<string, { type: SetState['type']; members: Set<string> }>();
+  readonly commands: string[] = [];
+  readonly refused = new Set<string>();
+  onWrite: () => void = () => {};
+
+  list = async (): Promise<SetState[]> => {
+    this.commands.push('list');
+    return [...this.sets].map(([name, { type, members }]) => ({ name, type, maxElements: 9, entries: members.size }));
+  };
+  members = async (names: readonly string[]) => {
+    if (names.length > 0) this.commands.push(`members ${names.join(' ')}`);
+    return new Map(names.map((name) => [name, new Set(this.sets.get(name)!.members)]));
+  };
+  write = async (writes: readonly SetWrite[]) => {
+    this.commands.push(`write ${writes.map(({ name }) => name).join(' ')}`);
+    this.onWrite();
+    for (const write of writes) {
+      if (this.refused.has(write.name)) throw new OperationalError('EXEC', `${write.name} is refused`);
+      if (write.op === 'create') this.sets.set(write.name, { type: write.type, members: new Set(write.members) });
+      else {
+        for (const member of write.removed) this.sets.get(write.name)!.members.delete(member);
+        for (const member of write.added) this.sets.get(write.name)!.members.add(member);
+      }
+    }
+  };
+  destroy = async (name: string) => {
+    this.commands.push(`destroy ${name}`);
+    if (!this.sets.delete(name)) throw new OperationalError('EXEC', `there is no ${name}`);
+  };
+}
+
+function bench(maxElements = 9) {
+  const kernel = new Kernel();
+  const clock = new FakeClock();
+  const sets = new SetReconciler({ backend: kernel, clock, log: silentLog, metrics: createMetrics(), maxElements });
+  return { kernel, clock, sets };
+}
+const set = (id: string, added: string[], removed: string[] = []): SetChange => ({
+  id,
+  owner: `selector of ${id}`,
+  type: 'hash:net',
+  family: 4,
+  members: { added: new Set(added), removed: new Set(removed) },
+});
+const gone = (id: string): SetChange => ({ ...set(id, []), members: null });
+
+describe('sets', () => {
+  test('many sets are read with one command and written with one', async () => {
+    const { kernel, sets } = bench();
+    kernel.sets.set('cali40b', { type: 'hash:net', members: new Set(['10.0.0.9']) });
+    kernel.sets.set('cali40c', { type: 'hash:net', members: new Set(['10.0.0.1']) });
+    sets.update([set('a', ['10.0.0.1']), set('b', ['10.0.0.2']), set('c', ['10.0.0.1'])]);
+    expect(await sets.applyUpdates()).toMatchObject({ written: 4, failures: [] });
+    expect(kernel.commands).toEqual(['list', 'members cali40b cali40c', 'write cali40a cali40b']);
+    expect(kernel.sets.get('cali40b')?.members).toEqual(new Set(['10.0.0.2']));
+    // A set that was not there when all was read is made without asking again.
+    sets.update([set('d', ['10.0.0.4']), set('a', ['10.0.0.5'], ['10.0.0.1'])]);
+    await sets.applyUpdates();
+    expect(kernel.commands.slice(3)).toEqual(['write cali40d cali40a']);
+    expect(kernel.sets.get('cali40a')?.members).toEqual(new Set(['10.0.0.5']));
+  });
+
+  test('a set that the kernel refuses harms only itself, and is read and tried again', async () => {
+    const { kernel, clock, sets } = bench();
+    kernel.refused.add('cali40b');
+    sets.update([set('a', ['10.0.0.1']), set('b', ['10.0.0.2']), set('c', ['10.0.0.3'])]);
+    const { failures, again } = await sets.applyUpdates();
+    expect(failures).toMatchObject([{ key: 'cali40b', error: 'SET', detail: 'selector of b: cali40b is refused' }]);
+    expect([...kernel.sets.keys()]).toEqual(['cali40a', 'cali40c']);
+    expect(kernel.commands.slice(1)).toEqual([
+      'write cali40a cali40b cali40c',
+      'write cali40a',
+      'write cali40b',
+      'write cali40c',
+    ]);
+    kernel.refused.clear();
+    expect((await sets.applyUpdates()).failures).toHaveLength(1);
+    clock.advance(again!);
+    expect(await sets.applyUpdates()).toMatchObject({ written: 2, failures: [] });
+    expect(kernel.commands.slice(-2)).toEqual(['list', 'write cali40b']);
+    expect(sets.problems).toEqual([]);
+  });
+
+  test('a set that is too large is an error that names its selector, and harms no other set', async () => {
+    const { kernel, sets } = bench(2);
+    sets.update([set('a', ['10.0.0.1', '10.0.0.2', '10.0.0.3']), set('b', ['10.0.0.1'])]);
+    const { failures } = await sets.applyUpdates();
+    expect(failures).toMatchObject([{ error: 'SET', detail: 'selector of a: 3 members; maxIpsetSize is 2' }]);
+    expect([...kernel.sets.keys()]).toEqual(['cali40b']);
+  });
+
+  test('a set given up is destroyed if it was made, also while it was being made', async () => {
+    const { kernel, sets } = bench();
+    sets.update([set('a', ['10.0.0.1'])]);
+    await sets.applyUpdates();
+    sets.update([set('b', ['10.0.0.1']), gone('b'), set('c', ['10.0.0.1']), gone('a')]);
+    kernel.onWrite = () => sets.update([gone('c')]);
+    await sets.applyUpdates();
+    expect(await sets.applyDeletes()).toMatchObject({ written: 2, failures: [] });
+    expect([...kernel.sets.keys()]).toEqual([]);
+    expect(kernel.commands.filter((c) => c.startsWith('destroy'))).toEqual(['destroy cali40a', 'destroy cali40c']);
+    expect(await sets.check()).toBe(true);
+  });
+
+  test('another type or size makes the set anew, and a change by a stranger is noticed by the number of members', async () => {
+    const { kernel, sets } = bench();
+    sets.update([set('a', ['10.0.0.1'])]);
+    await sets.applyUpdates();
+    sets.update([{ ...set('a', ['10.0.0.1,tcp:80']), type: 'hash:ip,port' }]);
+    await sets.applyUpdates();
+    expect(kernel.sets.get('cali40a')).toEqual({ type: 'hash:ip,port', members: new Set(['10.0.0.1,tcp:80']) });
+    kernel.sets.get('cali40a')!.members.clear();
+    expect(await sets.check()).toBe(false);
+    expect(await sets.applyUpdates()).toMatchObject({ written: 1 });
+    expect(kernel.sets.get('cali40a')!.members.size).toBe(1);
+    sets.setMaxElements(5);
+    await sets.applyUpdates();
+    expect(kernel.commands.at(-1)).toBe('write cali40a');
+  });
+});
