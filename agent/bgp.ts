@@ -4,6 +4,7 @@ import type {
   LocalRoute,
   PeerConfig,
   PeerStatus,
+  ResolvingRoute,
   RouteInfo,
   RouteQuery,
   Speaker,
@@ -11,10 +12,8 @@ import type {
 } from '#bgp';
 import {
   type Addr,
-  bitsOf,
   type Cancel,
   type Clock,
-  familyOf,
   hostPrefix,
   type Log,
   type Milliseconds,
@@ -22,6 +21,7 @@ import {
   prefixOf,
 } from '#core';
 import type { BgpIntent, IntentProblem, LearnedVerdict } from './bgp-intent/index.ts';
+import { resolving } from './foreign-routes.ts';
 import type { InterfaceMonitor } from './interfaces.ts';
 import { type Route, routeKey, type Via } from './kernel/types.ts';
 import { learnedRoute, MAIN_TABLE } from './learned-route.ts';
@@ -58,6 +58,8 @@ export class Bgp {
   #restarting = false;
   #inheritedTimer: Cancel = () => {};
   #advertised: ReadonlySet<Prefix> = new Set();
+  readonly #foreign = new Map<Prefix, ResolvingRoute>();
+  readonly #ground = new Map<Prefix, ResolvingRoute>();
 
   constructor(options: BgpOptions) {
     this.#o = options;
@@ -133,8 +135,16 @@ export class Bgp {
       [...interfaces.links.values()]
         .filter((link) => link.up && !ignored(link.name))
         .flatMap((link) => interfaces.addressesOf(link.name).map((held) => ({ link, held })))
-        .flatMap(({ link, held }) => connected(link.name, held)),
+        .map(({ link, held }) => connected(link.name, held)),
     );
+  }
+
+  /** Routes of the kernel that are not ours; of ours, those that BGP did not learn. */
+  noteForeign(changes: ReadonlyMap<Prefix, ResolvingRoute | null>): void {
+    this.#note(this.#foreign, changes);
+  }
+  noteGround(changes: ReadonlyMap<Prefix, Route | null>): void {
+    this.#note(this.#ground, new Map([...changes].map(([to, route]) => [to, route && resolving(route)])));
   }
 
   peers(): PeerStatus[] {
@@ -174,6 +184,15 @@ export class Bgp {
     return choice && choice.winner.class !== 'bgp'
       ? `a ${choice.winner.class} route of ${choice.winner.owner} is preferred`
       : 'not yet written to the kernel';
+  }
+
+  /** Ours go before those of others, as they do in a kernel that takes the more preferred of the two. */
+  #note(source: Map<Prefix, ResolvingRoute>, changes: ReadonlyMap<Prefix, ResolvingRoute | null>): void {
+    for (const [to, route] of changes)
+      if (route) source.set(to, route);
+      else source.delete(to);
+    const now = [...changes.keys()].map((to) => [to, this.#ground.get(to) ?? this.#foreign.get(to) ?? null] as const);
+    this.#speaker.noteRoutes(new Map(now));
   }
 
   #advertise(routes: readonly LocalRoute[]): void {
@@ -238,6 +257,8 @@ function peerRoute(peer: PeerConfig): Omit<Candidate, 'class'>[] {
   return [{ owner: peer.resource, route: { to: hostPrefix(peer.address), metric: 1024, via, table: MAIN_TABLE } }];
 }
 
-/** A host address alone connects to nobody. */
-const connected = (name: string, { address, length }: { address: Addr; length: number }): ConnectedNetwork[] =>
-  length === bitsOf(familyOf(address)) ? [] : [{ prefix: prefixOf(address, length), interface: name, local: address }];
+const connected = (name: string, { address, length }: { address: Addr; length: number }): ConnectedNetwork => ({
+  prefix: prefixOf(address, length),
+  interface: name,
+  local: address,
+});

@@ -29,6 +29,7 @@ import { applySteps, Dataplane } from './dataplane.ts';
 import { EndpointLog } from './endpoint-log.ts';
 import { EndpointStatusFiles } from './endpoint-status.ts';
 import { LocalEndpoints } from './endpoints.ts';
+import { ForeignRoutes } from './foreign-routes.ts';
 import { Health } from './health.ts';
 import { healthPages, metricsPages, serve } from './http.ts';
 import { createInterfaceMonitor, type InterfaceMonitor } from './interfaces.ts';
@@ -177,6 +178,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   stops.push(() => secrets.stop());
   await interfaces.start();
   stops.push(() => interfaces.close());
+  if (bgp) await watchForeignRoutes(base, netlink, bgp);
   const syncer = startSyncer({ store, clock, log, sink: pipeline, metrics: declareSyncMetrics(metrics) });
   stops.push(() => syncer.stop());
 
@@ -263,6 +265,12 @@ function speak(
   declarePeerMetrics(metrics, () => bgp.peers());
   onStop(() => bgp.stop());
   return bgp;
+}
+
+async function watchForeignRoutes({ clock, log, onStop }: Base, netlink: Netlink, bgp: Bgp): Promise<void> {
+  const foreign = new ForeignRoutes({ netlink, clock, log, onChange: (changes) => bgp.noteForeign(changes) });
+  onStop(() => foreign.close());
+  await foreign.start();
 }
 
 /** Apply passes, and what is told of each: health, endpoint status files, log. */

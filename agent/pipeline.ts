@@ -177,6 +177,7 @@ export class Pipeline implements SyncSink {
     this.#overlay(dirty.has('overlay'));
     this.#o.desired.policy(this.#o.policy.flush());
     this.#o.desired.routes(this.#o.routes.takeChanges());
+    this.#o.bgp?.noteGround(this.#o.routes.takeGround());
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
     this.#o.desired.request(since);
   }

@@ -9,6 +9,8 @@ import { type Route, routeKey } from './kernel/types.ts';
  */
 export const ROUTE_CLASSES = ['gateway', 'workload', 'blackhole', 'vxlan', 'peer', 'bgp', 'inherited'] as const;
 export type RouteClass = (typeof ROUTE_CLASSES)[number];
+/** What BGP learned; no other route loses to these. */
+const LEARNED: readonly RouteClass[] = ['bgp', 'inherited'];
 
 /** One offer for a prefix. */
 export interface Candidate {
@@ -53,6 +55,9 @@ export class RouteTable {
   /** Prefixes for which a class has offers. */
   readonly #byClass = new Map<RouteClass, Set<Prefix>>(ROUTE_CLASSES.map((name) => [name, new Set()]));
   readonly #dirty = new Set<Prefix>();
+  /** Winners that BGP did not learn, and which of them changed since they were last taken. */
+  readonly #ground = new Map<Prefix, Route>();
+  #groundChanges = new Map<Prefix, Route | null>();
 
   offer(candidate: Candidate): void {
     const offers = this.#offers.get(candidate.route.to);
@@ -91,7 +96,9 @@ export class RouteTable {
     const changes = new Map<string, Route | undefined>();
     for (const to of this.#dirty) {
       const before = this.#won.get(to);
-      const now = best(this.#offers.get(to))?.route;
+      const winner = best(this.#offers.get(to));
+      const now = winner?.route;
+      this.#noteGround(to, winner && !LEARNED.includes(winner.class) ? winner.route : null);
       if (before === now || (before && now && sameLinkRoute(before, now))) continue;
       if (before) changes.set(routeKey(before), undefined);
       if (now) {
@@ -101,6 +108,19 @@ export class RouteTable {
     }
     this.#dirty.clear();
     return changes;
+  }
+
+  /** Which routes that BGP did not learn changed until the last `takeChanges`; null: gone. */
+  takeGround(): ReadonlyMap<Prefix, Route | null> {
+    const changes = this.#groundChanges;
+    if (changes.size > 0) this.#groundChanges = new Map();
+    return changes;
+  }
+  #noteGround(to: Prefix, route: Route | null): void {
+    if ((this.#ground.get(to) ?? null) === route) return;
+    if (route) this.#ground.set(to, route);
+    else this.#ground.delete(to);
+    this.#groundChanges.set(to, route);
   }
 
   /** Winner and losers of a prefix; null: nobody offers it. */

@@ -15,7 +15,7 @@
  */
 import type { BgpdHost } from './bgpd/program.ts';
 
-export type { BgpdHost, KernelRoutes } from './bgpd/program.ts';
+export type { BgpdHost, KernelRoutes, RouteEvents } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
 export { readRouteQuery } from './query.ts';

@@ -2,6 +2,7 @@ import { type Addr, covers, FAMILIES, type Family, familyOf } from '#core';
 import { asPathItems, communityText, idToAddr } from './attributes.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Peer } from './peer.ts';
+import type { Resolver } from './resolver.ts';
 import type { Rib } from './rib/rib.ts';
 import type { Sources } from './rib/source.ts';
 import { blockOf, prefixText } from './rib/text.ts';
@@ -12,6 +13,7 @@ export interface ListingContext {
   readonly ribs: Readonly<Record<Family, Rib>>;
   readonly sources: Sources;
   readonly neighbours: Neighbours;
+  readonly resolver: Resolver;
 }
 
 /** Routes in one answer; more come with `after`. */
@@ -84,8 +86,9 @@ function peerOf(address: Addr, { neighbours }: ListingContext): Peer | undefined
 /** Why the path is not the best one; null: it is. */
 function reasonOf(rib: Rib, id: number, row: number, step: string | undefined, context: ListingContext): string | null {
   if (step === undefined) return null;
-  if (step !== 'not accepted') return step;
   const { paths, attributes } = rib;
+  if (step === 'next hop unreachable') return context.resolver.explain(paths.attr[row], paths.source[row]);
+  if (step !== 'not accepted') return step;
   const peer = context.neighbours.get(paths.source[row]);
   const value = attributes.valueOf(paths.received[row]);
   return peer?.inbound?.explain(rib.family, id, value) ?? step;

@@ -215,7 +215,6 @@ export class Peer {
         routerId: addrToId(speaker.routerId),
         clusterId: addrToId(speaker.clusterId ?? speaker.routerId),
         peerRole: negotiated.peerRole,
-        isOwnAddress: (address) => this.#c.isOwnAddress(address),
       },
       this.#importPolicy(negotiated),
       this.retention.runs,
@@ -299,7 +298,7 @@ export class Peer {
   }
 
   #source(negotiated: Negotiated | null): Source {
-    const { address, asNumbers, routeReflectorClient } = this.#config;
+    const { address, asNumbers, routeReflectorClient, ttlSecurity } = this.#config;
     const asNumber = negotiated?.peerAs ?? asNumbers[0];
     const ebgp = negotiated?.ebgp ?? asNumber !== localAsOf(this.#c.speaker(), this.#config);
     const order = orderOf(address);
@@ -311,6 +310,7 @@ export class Peer {
       asNumber,
       routerId: negotiated?.peerId ?? 0,
       client: routeReflectorClient,
+      isDirect: ebgp && ttlSecurity === 1,
     };
   }
   #importPolicy({ ebgp }: Negotiated) {

@@ -7,12 +7,12 @@ import {
   type Metrics,
   type Milliseconds,
   OperationalError,
+  type Prefix,
   sleep,
 } from '#core';
 import { bestBatch, bestChange } from './best.ts';
 import { Bfd, type OpenBfdSocket } from './bfd/endpoint.ts';
 import { openBfdSocket } from './bfd/socket.ts';
-import { Connected } from './connected.ts';
 import { dumpTable } from './dump.ts';
 import { Groups } from './groups.ts';
 import { listRoutes } from './listing.ts';
@@ -20,6 +20,7 @@ import { LocalRoutes } from './local-routes.ts';
 import { Loop } from './loop.ts';
 import { Neighbours } from './neighbours.ts';
 import type { PeerContext } from './peer.ts';
+import { Resolver } from './resolver.ts';
 import { RestartWatch } from './restart.ts';
 import { AttributeTable } from './rib/attributes.ts';
 import { Rib } from './rib/rib.ts';
@@ -33,6 +34,7 @@ import type {
   LocalRoute,
   PeerConfig,
   PeerStatus,
+  ResolvingRoute,
   RouteInfo,
   RouteQuery,
   Speaker,
@@ -67,9 +69,9 @@ class BgpSpeaker implements Speaker {
   readonly #transport: Transport;
   readonly #attributes = new AttributeTable();
   readonly #sources = new Sources();
-  readonly #connected = new Connected();
   readonly #ribs: Readonly<Record<Family, Rib>>;
   readonly #loop: Loop;
+  readonly #resolver: Resolver;
   readonly #local: LocalRoutes;
   readonly #neighbours: Neighbours;
   #config: SpeakerConfig | null = null;
@@ -90,10 +92,17 @@ class BgpSpeaker implements Speaker {
         family,
         attributes: this.#attributes,
         sourceOf: (index) => this.#sources.get(index),
-        isReachable: () => true,
+        isReachable: (hop, source) => this.#resolver.isUsable(hop, source),
       });
     this.#ribs = { 4: rib(4), 6: rib(6) };
     if (events.onBestChanges || events.onBestBatch) for (const family of FAMILIES) this.#ribs[family].trackBest();
+    this.#resolver = new Resolver({
+      ribs: this.#ribs,
+      attributes: this.#attributes,
+      sources: this.#sources,
+      loop: this.#loop,
+      log,
+    });
     this.#local = new LocalRoutes(this.#ribs, this.#attributes);
     const sweeper = (family: Family) =>
       new Sweeper(this.#ribs[family], this.#loop, (source) => this.#neighbours.runOf(source, family));
@@ -116,8 +125,7 @@ class BgpSpeaker implements Speaker {
       sweepers: { 4: sweeper(4), 6: sweeper(6) },
       scratch: new UpdateScratch(),
       speaker: () => this.#config as SpeakerConfig,
-      isOwnAddress: (address) => this.#connected.isOwn(address),
-      ownAddress: (family, local) => this.#connected.ownAddress(family, local),
+      ownAddress: (family, local) => this.#resolver.connected.ownAddress(family, local),
       setSource: (source) => this.#sources.set(source),
       isDraining: () => this.#draining,
       isDeferring: () => this.#restart !== null && !this.#restart.isOver,
@@ -147,7 +155,10 @@ class BgpSpeaker implements Speaker {
     this.#loop.wake();
   }
   setConnected(all: readonly ConnectedNetwork[]): void {
-    this.#connected.set(all);
+    this.#resolver.setConnected(all);
+  }
+  noteRoutes(changes: ReadonlyMap<Prefix, ResolvingRoute | null>): void {
+    this.#resolver.noteRoutes(changes);
   }
   async start(): Promise<void> {
     this.#started = true;
@@ -163,7 +174,12 @@ class BgpSpeaker implements Speaker {
     return [...this.#neighbours.all].map((peer) => peerStatus(peer, this.#ribs, this.#config as SpeakerConfig));
   }
   routes(query: RouteQuery): RouteInfo[] {
-    return listRoutes(query, { ribs: this.#ribs, sources: this.#sources, neighbours: this.#neighbours });
+    return listRoutes(query, {
+      ribs: this.#ribs,
+      sources: this.#sources,
+      neighbours: this.#neighbours,
+      resolver: this.#resolver,
+    });
   }
   refresh(address: Addr): void {
     const peer = this.#neighbours.byName(address);
@@ -229,8 +245,8 @@ class BgpSpeaker implements Speaker {
       const rib = this.#ribs[family];
       if (!rib.hasDirty) continue;
       const ids = rib.takeDirty(BEST_BATCH);
-      this.#events.onBestChanges?.(ids.map((id) => bestChange(rib, id, this.#sources)));
-      this.#events.onBestBatch?.(bestBatch(rib, ids, this.#sources));
+      this.#events.onBestChanges?.(ids.map((id) => bestChange(rib, id, this.#sources, this.#resolver)));
+      this.#events.onBestBatch?.(bestBatch(rib, ids, this.#sources, this.#resolver));
       for (const id of ids) rib.prefixes.release(id);
       more ||= rib.hasDirty;
     }

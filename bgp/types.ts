@@ -144,10 +144,13 @@ export interface BestBatch {
   readonly length: Uint8Array;
   readonly best: readonly BestChange['best'][];
 }
+/** Where packets go: NEXT_HOP itself where that is on a connected network, else the gateway by which it is reached. */
 export interface NextHop {
   address: Addr;
-  /** For link-local next hops: the interface the session runs over. */
+  /** Where the address does not say which: link-local ones, and gateways that another route names. */
   interface?: string;
+  /** The address counts as connected to the interface although no network says so. */
+  onlink?: boolean;
 }
 
 /** A directly connected network of this machine: next hops and single-hop checks resolve against these. */
@@ -155,6 +158,12 @@ export interface ConnectedNetwork {
   prefix: Prefix;
   interface: string;
   local: Addr;
+}
+
+/** Where a route leads that BGP did not learn: next hops without a connected network are found by these. */
+export interface ResolvingRoute {
+  /** A hop without address: the destinations are on that interface themselves. None at all: packets are dropped. */
+  hops: readonly { address?: Addr; interface?: string; onlink?: boolean }[];
 }
 
 /** `tsnetctl bgp peers` (INTERFACES.md); the very values, before any formatting. */
@@ -235,7 +244,10 @@ export interface Speaker {
   configure(config: SpeakerConfig): void;
   setPeers(all: readonly PeerConfig[]): void;
   setLocalRoutes(all: readonly LocalRoute[]): void;
+  /** Before the first call of this or the next every next hop is taken to be connected. */
   setConnected(all: readonly ConnectedNetwork[]): void;
+  /** Changes of this machine's routes beside those of BGP; null: gone. */
+  noteRoutes(changes: ReadonlyMap<Prefix, ResolvingRoute | null>): void;
   start(): Promise<void>;
   peers(): PeerStatus[];
   routes(query: RouteQuery): RouteInfo[];

@@ -125,6 +125,8 @@ export interface NetlinkListener {
   address?(address: InterfaceAddress, gone: boolean): void;
   /** A route of protocol 80 was changed by somebody else, or replaced by a stranger's (then `gone`). */
   route?(family: Family, route: Route, gone: boolean): void;
+  /** A route of the main table of another protocol. A listener has this or `route`, not both: each sees only its own. */
+  foreign?(family: Family, route: Route, gone: boolean): void;
   /** Some events were lost: everything must be read again. */
   overrun(): void;
 }
@@ -133,6 +135,8 @@ export interface NetlinkListener {
 export interface Netlink {
   /** Our own routes (protocol 80) of the family, all tables. */
   listRoutes(family: Family): Promise<Route[]>;
+  /** Routes of the main table that are not ours. */
+  listForeignRoutes(family: Family): Promise<Route[]>;
   /** All changes in order, in one stream of batches; failures are attributed by sequence number. A delete of what is not there is no failure. */
   writeRoutes(writes: readonly RouteWrite[]): Promise<Failure[]>;
   /** The same for learned routes by the hundred thousand: nothing is parsed or printed for each. */

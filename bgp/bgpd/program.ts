@@ -7,6 +7,7 @@ import {
   type Metrics,
   messageOf,
   OperationalError,
+  type Prefix,
   parseCidr,
   prefixOf,
   realClock,
@@ -16,7 +17,7 @@ import { type ControlServer, serveControl } from '../control.ts';
 import { declarePeerMetrics } from '../peer-metrics.ts';
 import { readPeer, readRouteQuery } from '../query.ts';
 import { createSpeaker } from '../speaker.ts';
-import type { BestBatch, ConnectedNetwork, Speaker } from '../types.ts';
+import type { BestBatch, ConnectedNetwork, ResolvingRoute, Speaker } from '../types.ts';
 import { type Arguments, readArguments, USAGE, UsageError } from './arguments.ts';
 import { type BgpdConfig, type Read, readConfig } from './config.ts';
 
@@ -30,8 +31,17 @@ export interface KernelRoutes {
   stop(): Promise<void>;
 }
 
+/** Calls back while the program runs. */
+export interface RouteEvents {
+  onChange(changes: ReadonlyMap<Prefix, ResolvingRoute | null>): void;
+  /** Links or addresses changed. */
+  onLinks(): void;
+}
+
 /** What the program needs of the machine beside sockets. */
 export interface BgpdHost {
+  /** Tells the routes of the machine that are not the program's own, now and as they change. @throws OperationalError KERNEL */
+  watchRoutes(log: Log, events: RouteEvents): Promise<void>;
   openKernel(log: Log, metrics: Metrics): Promise<KernelRoutes>;
   /** @throws OperationalError CONFIG */
   serveMetrics(listen: string, metrics: Metrics): Promise<void>;
@@ -97,6 +107,10 @@ class Daemon {
       await this.#host.serveMetrics(metricsListen, this.#metrics);
     }
     this.#apply(this.#config);
+    await this.#host.watchRoutes(this.#log, {
+      onChange: (changes) => this.#speaker.noteRoutes(changes),
+      onLinks: () => this.#speaker.setConnected(connectedNetworks()),
+    });
     await this.#speaker.start();
     if (socket) this.#control = await serveControl(socket, this.#handlers(), this.#log);
     process.on('SIGHUP', () => this.#reload());
@@ -137,12 +151,12 @@ class Daemon {
   }
 }
 
-/** The machine's own addresses, as they are now. */
+/** The machine's own addresses, as they are now, without those that only the loopback interface itself has. */
 function connectedNetworks(): ConnectedNetwork[] {
   return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-    (addresses ?? []).flatMap(({ cidr, internal }): ConnectedNetwork[] => {
-      const parsed = cidr === null || internal ? null : parseCidr(cidr);
-      if (!parsed?.ok) return [];
+    (addresses ?? []).flatMap(({ cidr }): ConnectedNetwork[] => {
+      const parsed = cidr === null ? null : parseCidr(cidr);
+      if (!parsed?.ok || /^(127\.|::1$)/.test(parsed.value.addr)) return [];
       const { addr, length } = parsed.value;
       return [{ prefix: prefixOf(addr, length), interface: name, local: addr }];
     }),

@@ -1,6 +1,7 @@
 import { COMMUNITY, neighbourAs } from '../attributes.ts';
 import { encodeAttributes } from '../wire/attributes-out.ts';
 import type { PathAttributes } from '../wire/types.ts';
+import { NextHopTable } from './next-hops.ts';
 import { grown } from './prefixes.ts';
 
 /** The LOCAL_PREF of a route that has none (RFC 4271 leaves it to the speaker; the value of every other one). */
@@ -23,6 +24,9 @@ export class AttributeTable {
   clusters = new Uint16Array(MIN);
   /** 1: LLGR_STALE (RFC 9494), to be used only where there is nothing else. */
   longLivedStale = new Uint8Array(MIN);
+  /** Id in `nextHops`. */
+  nextHop = new Uint32Array(MIN);
+  readonly nextHops = new NextHopTable();
   #refs = new Uint32Array(MIN);
   readonly #values: (PathAttributes | undefined)[] = [undefined];
   readonly #keys: string[] = [''];
@@ -63,6 +67,7 @@ export class AttributeTable {
     this.#ids.delete(this.#keys[id]);
     this.#keys[id] = '';
     this.#values[id] = undefined;
+    this.nextHops.release(this.nextHop[id]);
     this.#free.push(id);
     if (id === this.#lastId) this.#lastValue = null;
   }
@@ -78,6 +83,7 @@ export class AttributeTable {
     this.neighbour[id] = neighbourAs(value.asPath) ?? 0;
     this.clusters[id] = value.clusterList.length;
     this.longLivedStale[id] = value.communities.includes(COMMUNITY.llgrStale) ? 1 : 0;
+    this.nextHop[id] = this.nextHops.hold(value.nextHop);
     this.#refs[id] = 0;
     return id;
   }
@@ -90,6 +96,7 @@ export class AttributeTable {
     this.neighbour = grown(this.neighbour, size);
     this.clusters = grown(this.clusters, size);
     this.longLivedStale = grown(this.longLivedStale, size);
+    this.nextHop = grown(this.nextHop, size);
     this.#refs = grown(this.#refs, size);
   }
 }

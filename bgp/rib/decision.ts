@@ -1,5 +1,6 @@
 import { assertNever } from '#core';
 import type { AttributeTable } from './attributes.ts';
+import { REACH } from './next-hops.ts';
 import type { PathTable } from './paths.ts';
 import type { Source } from './source.ts';
 
@@ -19,6 +20,7 @@ export const STEPS = [
   'origin',
   'MED',
   'not external',
+  'interior cost',
   'BGP identifier',
   'cluster list length',
   'peer address',
@@ -30,7 +32,8 @@ export interface Candidates {
   readonly paths: PathTable;
   readonly attributes: AttributeTable;
   sourceOf(index: number): Source;
-  isReachable(attr: number): boolean;
+  /** Whether the next hop of the path can be reached; what starts here needs none. */
+  isReachable(row: number): boolean;
 }
 
 /** Loses in which step, beside the row. */
@@ -103,7 +106,7 @@ function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: rea
     case 'not accepted':
       return attr === 0 ? 1 : 0;
     case 'next hop unreachable':
-      return paths.source[row] === 0 || c.isReachable(attr) ? 0 : 1;
+      return c.isReachable(row) ? 0 : 1;
     case 'long-lived stale':
       return attributes.longLivedStale[attr];
     case 'local preference':
@@ -116,6 +119,9 @@ function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: rea
       return attributes.origin[attr];
     case 'not external':
       return source().ebgp ? 0 : 1;
+    case 'interior cost':
+      // §9.1.2.2 e), as far as it is known here: what is on a network of ours is nearer than what is behind a gateway.
+      return attributes.nextHops.reach[attributes.nextHop[attr]] === REACH.gateway ? 1 : 0;
     case 'BGP identifier':
       // RFC 4456 §9: of a reflected route the one that brought it into the AS.
       return attributes.valueOf(attr).originatorId ?? source().routerId;

@@ -14,7 +14,6 @@ export interface InboundProfile {
   readonly clusterId: RouterId;
   /** The role of the peer (RFC 9234), when both know it. */
   readonly peerRole: Role | null;
-  isOwnAddress(address: Addr): boolean;
 }
 
 /** What stands after import, or why nothing does: such a route stays out of the decision, which is no error (RFC 4271 §9.1.2). */
@@ -31,15 +30,12 @@ export function mayImport(value: PathAttributes, from: InboundProfile): string |
   if (value.clusterList.includes(from.clusterId)) return 'our cluster is in the CLUSTER_LIST';
   if (value.asPath.reduce((sum, segment) => sum + segment.asNumbers.length, 0) > MAX_PATH)
     return `AS_PATH is longer than ${MAX_PATH}`;
-  return nextHopFault(value.nextHop, from) ?? leak(value, from);
+  return nextHopFault(value.nextHop) ?? leak(value, from);
 }
 
-function nextHopFault(nextHop: Addr, from: InboundProfile): string | null {
-  const linkLocal = /^fe[89ab]/.test(nextHop);
-  if (!linkLocal && !isHost(nextHop)) return `next hop ${nextHop} is no host's address`;
-  if (from.isOwnAddress(nextHop)) return `next hop ${nextHop} is our own address`;
-  return null;
-}
+/** Whether it can be reached, and is not ourselves, is looked at all the time (bgp/resolver.ts). */
+const nextHopFault = (nextHop: Addr): string | null =>
+  isHost(nextHop) ? null : `next hop ${nextHop} is no host's address`;
 
 /** Neither unspecified, loopback, multicast or reserved, nor an IPv4 address in disguise (catalogue U40, P18). */
 function isHost(address: Addr): boolean {

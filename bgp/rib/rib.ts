@@ -3,6 +3,7 @@ import type { NlriBlock } from '../wire/types.ts';
 import type { AdjOut } from './adj-out.ts';
 import type { AttributeTable } from './attributes.ts';
 import { bestOf, type Candidates, decide, type Losers } from './decision.ts';
+import { REACH } from './next-hops.ts';
 import { PathTable } from './paths.ts';
 import { grown, PrefixTable } from './prefixes.ts';
 import type { Source } from './source.ts';
@@ -14,8 +15,8 @@ export interface RibOptions {
   readonly family: Family;
   readonly attributes: AttributeTable;
   sourceOf(index: number): Source;
-  /** Whether the next hop of a set can be reached. */
-  isReachable(attr: number): boolean;
+  /** Whether a next hop that is neither connected nor out of reach can be used by the source. */
+  isReachable(hop: number, source: number): boolean;
 }
 
 /** How many paths a source has. */
@@ -38,17 +39,25 @@ export class Rib {
   #outs: readonly AdjOut[] = [];
   readonly #counts: PathCounts[] = [];
   #dirty: DirtySet | null = null;
+  #onSettled: ((id: number) => void) | null = null;
 
   constructor(options: RibOptions) {
     this.family = options.family;
     this.attributes = options.attributes;
     this.prefixes = new PrefixTable(options.family);
     const { paths, attributes } = this;
+    const { nextHops } = attributes;
     this.candidates = {
       paths,
       attributes,
       sourceOf: (index) => options.sourceOf(index),
-      isReachable: (attr) => options.isReachable(attr),
+      isReachable: (row) => {
+        const hop = attributes.nextHop[paths.attr[row]];
+        const reach = nextHops.reach[hop];
+        if (reach === REACH.connected) return true;
+        const source = paths.source[row];
+        return source === 0 || (reach !== REACH.none && options.isReachable(hop, source));
+      },
     };
   }
 
@@ -60,6 +69,10 @@ export class Rib {
   /** From now on `takeDirty` tells the prefixes whose best path changed. */
   trackBest(): void {
     this.#dirty ??= new DirtySet();
+  }
+  /** Calls back with every prefix of which a path came, changed or went; null: no more. */
+  onSettled(call: ((id: number) => void) | null): void {
+    this.#onSettled = call;
   }
   /** Prefixes whose best path may have changed since, at most `limit`; each is held until `release`d by the caller. */
   takeDirty(limit: number): number[] {
@@ -232,10 +245,10 @@ export class Rib {
     const outs = this.#outs;
     for (let i = 0; i < outs.length; i++) if (!same || outs[i].addPath > 0) outs[i].update(id);
     if (this.#dirty !== null && (!same || !single) && this.#dirty.add(id)) prefixes.hold(id);
+    if (this.#onSettled !== null) this.#onSettled(id);
   }
   #only(row: number): number {
-    const attr = this.paths.attr[row];
-    return attr !== 0 && (this.paths.source[row] === 0 || this.candidates.isReachable(attr)) ? row : 0;
+    return this.paths.attr[row] !== 0 && this.candidates.isReachable(row) ? row : 0;
   }
 }
 

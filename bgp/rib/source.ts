@@ -13,9 +13,20 @@ export interface Source {
   readonly routerId: RouterId;
   /** Route reflector client (RFC 4456). */
   readonly client: boolean;
+  /** An external peer that is to be one hop away: its next hops are on networks that we share (RFC 4271 §5.1.3). */
+  readonly isDirect: boolean;
 }
 
-const LOCAL: Source = { index: 0, address: null, order: '', ebgp: false, asNumber: 0, routerId: 0, client: false };
+const LOCAL: Source = {
+  index: 0,
+  address: null,
+  order: '',
+  ebgp: false,
+  asNumber: 0,
+  routerId: 0,
+  client: false,
+  isDirect: false,
+};
 const MOST_SOURCES = 0xffff;
 
 /** Sources by index; an index is used again once no path has it. */

@@ -1,6 +1,7 @@
-import { addrBytes, bytesToAddr, familyOf, type Prefix, prefixAddr, prefixLength } from '#core';
+import { bytesToAddr, familyOf, type Prefix, prefixAddr, prefixLength } from '#core';
 import type { NlriColumns } from '../wire/nlri.ts';
 import type { NlriBlock } from '../wire/types.ts';
+import { addressWords } from './addresses.ts';
 
 /** Between prefixes as integers and prefixes as people write them. */
 
@@ -17,8 +18,6 @@ export function prefixText({ family, addr, length }: NlriColumns, index: number)
 
 /** A block of this one prefix. */
 export function blockOf(prefix: Prefix): NlriBlock {
-  const bytes = addrBytes(prefixAddr(prefix));
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const addr = Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(i * 4));
+  const addr = addressWords(prefixAddr(prefix));
   return { family: familyOf(prefix), count: 1, addr, length: Uint8Array.of(prefixLength(prefix)), pathId: null };
 }

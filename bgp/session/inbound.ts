@@ -1,4 +1,4 @@
-import { type Addr, FAMILIES, type Family, type Log } from '#core';
+import { FAMILIES, type Family, type Log } from '#core';
 import type { AttributeTable } from '../rib/attributes.ts';
 import { type InboundProfile, importRoute } from '../rib/import.ts';
 import { CompiledPolicy, type RouteFacts } from '../rib/policy.ts';
@@ -10,7 +10,6 @@ export interface InboundContext {
   readonly ribs: Readonly<Record<Family, Rib>>;
   readonly attributes: AttributeTable;
   readonly log: Log;
-  isOwnAddress(address: Addr): boolean;
 }
 
 /** How one session's UPDATEs reach the table: checks, policy, and the run that tells fresh routes from stale ones. */

@@ -3,10 +3,10 @@ import { type NetlinkListener, ROUTE_PROTOCOL } from '../types.ts';
 import { NETLINK, NetlinkSocket, SOL_NETLINK, watchReadable } from './libc.ts';
 import { decodeAddress, decodeLink, RTM_ADDR, RTM_LINK } from './link.ts';
 import { Datagram, LITTLE, type Message } from './message.ts';
-import { decodeRoute, type NameOf, RTM } from './route.ts';
+import { decodeRoute, foreignRoute, isOurs, type NameOf, RTM } from './route.ts';
 
 /** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE. */
-const GROUPS = { link: [1], address: [5, 9], route: [7, 11] } as const;
+const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11] } as const;
 /** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
 const READS_PER_TURN = 256;
 
@@ -16,8 +16,8 @@ const READS_PER_TURN = 256;
  */
 export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: number): Cancel {
   const socket = new NetlinkSocket(0);
-  socket.filter(routeFilter(ownPort));
-  for (const kind of ['link', 'address', 'route'] as const)
+  socket.filter(listener.foreign ? foreignFilter() : routeFilter(ownPort));
+  for (const kind of ['link', 'address', 'route', 'foreign'] as const)
     if (listener[kind]) for (const group of GROUPS[kind]) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
   const buffer = new Uint8Array(64 << 10);
   let open = true;
@@ -58,10 +58,27 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
     case RTM.NEWROUTE:
     case RTM.DELROUTE: {
       const found = decodeRoute(d, m, nameOf);
+      const foreign = listener.foreign && !isOurs(d, m) ? foreignRoute(found) : null;
+      if (found && foreign) listener.foreign?.(found.family, foreign, m.type === RTM.DELROUTE);
       if (found) listener.route?.(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
       return;
     }
   }
+}
+
+/** As `routeFilter`, for whoever wants the routes of all protocols but ours. */
+export function foreignFilter(): { code: number; jt: number; jf: number; k: number }[] {
+  const [LOAD_BYTE, JUMP_EQUAL, RETURN] = [0x30, 0x15, 0x06];
+  const step = (code: number, k: number, jt = 0, jf = 0) => ({ code, jt, jf, k });
+  return [
+    step(LOAD_BYTE, LITTLE ? 4 : 5), // low byte of nlmsg_type
+    step(JUMP_EQUAL, RTM.NEWROUTE, 1, 0),
+    step(JUMP_EQUAL, RTM.DELROUTE, 0, 2), // no route message: accept
+    step(LOAD_BYTE, 16 + 5), // rtm_protocol
+    step(JUMP_EQUAL, ROUTE_PROTOCOL, 1, 0),
+    step(RETURN, 0xffff_ffff),
+    step(RETURN, 0),
+  ];
 }
 
 /** Classic BPF over the netlink header (16 bytes) and the rtmsg after it; loads are big-endian whatever the machine. */

@@ -39,8 +39,17 @@ export function createNetlink(): Netlink {
     );
   };
 
+  const listForeignRoutes: Netlink['listForeignRoutes'] = (family) => {
+    const nameOf = cached(nameOfLink);
+    return requests.dump(
+      (w, seq) => route.encodeTableDump(w, family, seq),
+      (d, m) => (route.isOurs(d, m) ? null : route.foreignRoute(route.decodeRoute(d, m, nameOf))),
+    );
+  };
+
   return {
     listRoutes,
+    listForeignRoutes,
     writeRoutes: (writes) => {
       const indexOf = cached(indexOfLink);
       return write(

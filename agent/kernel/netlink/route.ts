@@ -118,10 +118,28 @@ export function encodeRouteGet(w: MessageWriter, to: Addr, seq: number): void {
 }
 
 /** A request for all routes of protocol 80 of the family; strict checking makes the kernel filter. */
-export function encodeRouteDump(w: MessageWriter, family: Family, seq: number): void {
+export const encodeRouteDump = (w: MessageWriter, family: Family, seq: number): void =>
+  encodeDump(w, family, { table: 0, protocol: ROUTE_PROTOCOL }, seq);
+/** A request for all routes of the main table. */
+export const encodeTableDump = (w: MessageWriter, family: Family, seq: number): void =>
+  encodeDump(w, family, { table: RT_TABLE_MAIN, protocol: 0 }, seq);
+
+function encodeDump(
+  w: MessageWriter,
+  family: Family,
+  { table, protocol }: { table: number; protocol: number },
+  seq: number,
+): void {
   w.begin(RTM.GETROUTE, F.REQUEST | F.DUMP, seq);
-  w.u8(afOf(family)).u8(0).u8(0).u8(0).u8(0).u8(ROUTE_PROTOCOL).u8(0).u8(0).u32(0).end();
+  w.u8(afOf(family)).u8(0).u8(0).u8(0).u8(table).u8(protocol).u8(0).u8(0).u32(0).end();
 }
+
+/** Read off the message alone: of a great many routes most are ours. */
+export const isOurs = (d: Datagram, m: Message): boolean => d.bytes[m.start + 5] === ROUTE_PROTOCOL;
+
+/** Of what was decoded, a route of the main table that is not ours. */
+export const foreignRoute = (found: ReturnType<typeof decodeRoute>): Route | null =>
+  found && !found.ours && found.route.table === RT_TABLE_MAIN ? found.route : null;
 
 /**
  * What one route message says; `ours`: it has protocol 80. Null for cloned routes. A kind that tsnet never makes (unreachable,

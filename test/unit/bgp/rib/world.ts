@@ -66,6 +66,7 @@ export class World {
       asNumber: 65000 + index,
       routerId: index,
       client: false,
+      isDirect: false,
       ...change,
     };
     this.sources.set(source);
