@@ -101,6 +101,7 @@ export class Neighbours {
   #change(peer: Peer, config: PeerConfig): void {
     switch (changeOf(peer.config, config)) {
       case 'none':
+        peer.setConfig(config);
         return;
       case 'policy':
         peer.setPolicies(config);

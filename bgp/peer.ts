@@ -3,6 +3,7 @@ import { addrToId } from './attributes.ts';
 import type { Bfd, BfdHandle } from './bfd/endpoint.ts';
 import type { DownReason } from './fsm/types.ts';
 import type { Groups } from './groups.ts';
+import { LIMIT_HOLD, limitData, PrefixLimit } from './limits.ts';
 import type { Loop } from './loop.ts';
 import { Retention } from './retention.ts';
 import type { OutboundProfile } from './rib/export.ts';
@@ -61,6 +62,9 @@ export class Peer {
   /** Treated as withdrawn (RFC 7606), and weaker faults. */
   readonly faults = { withdrawn: 0, noted: 0 };
   #closed = false;
+  readonly #limits: { readonly in: PrefixLimit; readonly out: PrefixLimit };
+  /** The session is down because a limit was exceeded. */
+  #isLimited = false;
 
   constructor(index: number, config: PeerConfig, seed: number, context: PeerContext) {
     this.index = index;
@@ -82,6 +86,10 @@ export class Peer {
         context.loop.wake();
       },
     });
+    this.#limits = {
+      in: new PrefixLimit(context.log, config.name, 'received'),
+      out: new PrefixLimit(context.log, config.name, 'advertised'),
+    };
     this.retention = new Retention(index, context, () => context.onSynced(this));
     context.setSource(this.#source(null));
   }
@@ -113,9 +121,17 @@ export class Peer {
     let left = FAMILIES.length;
     for (const family of FAMILIES) this.retention.forget(family, () => --left === 0 && gone());
   }
+  /** Settings that take effect by themselves (bgp/reset.ts, `none`). */
+  setConfig(config: PeerConfig): void {
+    const { maxPrefixes, maxPrefixesOut } = this.#config;
+    this.#config = config;
+    this.#checkLimit();
+    if (!this.#isLimited || (maxPrefixes === config.maxPrefixes && maxPrefixesOut === config.maxPrefixesOut)) return;
+    this.machine.dispatch({ type: 'IdleHoldTimer_Expires' });
+  }
   /** New rules: what was received is judged again, and what is sent follows (bgp/reset.ts, `policy`). */
   setPolicies(config: PeerConfig): void {
-    this.#config = config;
+    this.setConfig(config);
     const { negotiated, inbound } = this;
     const link = this.machine.link;
     if (!negotiated || !inbound || !link) return;
@@ -172,12 +188,15 @@ export class Peer {
     const { maxPrefixesOut } = this.#config;
     if (maxPrefixesOut === undefined || !this.outbound) return;
     for (const family of this.outbound.channels.keys()) {
-      const count = this.outbound.advertised(family);
-      if (count <= maxPrefixesOut) continue;
-      const why = `${count} IPv${family} prefixes to advertise, at most ${maxPrefixesOut} allowed`;
-      this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.outOfResources, data: new Uint8Array(0), why });
+      const why = this.#limits.out.exceeded(family, this.outbound.advertised(family), maxPrefixesOut);
+      if (why === null) continue;
+      this.#stopForLimit(CEASE.outOfResources, new Uint8Array(0), why);
       return;
     }
+  }
+  #stopForLimit(subcode: number, data: Uint8Array, why: string): void {
+    this.#isLimited = true;
+    this.machine.dispatch({ type: 'AutomaticStop', subcode, data, why, hold: LIMIT_HOLD });
   }
 
   #dial(done: (result: TcpConnection | string) => void): () => void {
@@ -203,6 +222,7 @@ export class Peer {
   #onUp(link: Link, negotiated: Negotiated): void {
     const speaker = this.#c.speaker();
     this.negotiated = negotiated;
+    this.#isLimited = false;
     this.#c.setSource(this.#source(negotiated));
     for (const family of FAMILIES) this.retention.resume(family, negotiated);
     this.inbound = new Inbound(
@@ -271,10 +291,9 @@ export class Peer {
     if (maxPrefixes === undefined) return;
     for (const family of FAMILIES) {
       const { received } = this.#c.ribs[family].countsOf(this.index);
-      if (received <= maxPrefixes) continue;
-      const data = Uint8Array.of(0, family === 4 ? 1 : 2, 1, ...u32(maxPrefixes));
-      const why = `${received} IPv${family} prefixes, at most ${maxPrefixes} wanted`;
-      this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.maxPrefixes, data, why });
+      const why = this.#limits.in.exceeded(family, received, maxPrefixes);
+      if (why === null) continue;
+      this.#stopForLimit(CEASE.maxPrefixes, limitData(family, maxPrefixes), why);
       return;
     }
   }
@@ -374,8 +393,6 @@ export function keepsRoutes(reason: DownReason, { gracefulRestart }: Negotiated)
       return false;
   }
 }
-
-const u32 = (value: number) => [value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff];
 
 /** Sorts as addresses do. */
 export const orderOf = (address: Addr): string => Buffer.from(addrBytes(address)).toString('hex');

@@ -16,6 +16,7 @@ export function peerStatus(peer: Peer, ribs: Readonly<Record<Family, Rib>>, spea
     prefixes[familyName(family)] = {
       ...ribs[family].countsOf(peer.index),
       advertised: peer.outbound?.advertised(family) ?? 0,
+      ...(config.maxPrefixes !== undefined && { limit: config.maxPrefixes }),
     };
   return {
     address: config.address,

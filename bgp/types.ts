@@ -193,7 +193,8 @@ export interface PeerStatus {
   restartTime: number | null;
   addPath: { receive: boolean; send: boolean };
   bfd: { state: string } | null;
-  prefixes: Partial<Record<FamilyName, { received: number; accepted: number; advertised: number }>>;
+  /** `limit`: the most that may be received, where there is a limit. */
+  prefixes: Partial<Record<FamilyName, { received: number; accepted: number; advertised: number; limit?: number }>>;
   messages: Record<string, { in: number; out: number }>;
   flaps: number;
   lastError: string | null;

@@ -72,13 +72,13 @@ export class Draft {
     if (this.session.phase === 'holding') this.act({ type: 'timer', timer: 'idleHold', delay: null });
     this.#set({ phase: 'stopped' });
   }
-  /** After an error: Idle for a time that grows with every error. */
-  hold(): void {
+  /** After an error: Idle for a time that grows with every error, or for one that is given. */
+  hold(fixed?: Milliseconds): void {
     this.stopDialling();
     const { penalty } = this.session;
     const next = this.#now - penalty.since > FORGET ? FIRST_HOLD : Math.max(FIRST_HOLD, penalty.next);
     this.#set({ phase: 'holding', penalty: { next: Math.min(MOST_HOLD, next * 2), since: this.#now } });
-    this.act({ type: 'timer', timer: 'idleHold', delay: this.#jittered(next) });
+    this.act({ type: 'timer', timer: 'idleHold', delay: this.#jittered(fixed ?? next) });
   }
 
   // ---- connections ------------------------------------------------------------------------------------------------------------

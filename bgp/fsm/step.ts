@@ -263,12 +263,12 @@ function tcpFails(draft: Draft, id: ConnectionId, error: string): void {
 }
 
 /** The connection is over. With the last one the session is down, holds when it was an error, and tries again. */
-function lost(draft: Draft, connection: Connection, reason: DownReason, penalise: boolean): void {
+function lost(draft: Draft, connection: Connection, reason: DownReason, penalise: boolean, hold?: Milliseconds): void {
   draft.remove(connection.id);
   if (connection.state === 'Established') draft.act({ type: 'down', reason, negotiated: connection.negotiated });
   else draft.act({ type: 'failed', reason });
   if (draft.session.connections.length > 0 || draft.session.phase !== 'running') return;
-  if (penalise) draft.hold();
+  if (penalise) draft.hold(hold);
   else if (draft.session.dial.state === 'none') draft.wait();
 }
 
@@ -283,10 +283,10 @@ function stop(draft: Draft, cease: { subcode: number; data: Uint8Array } | null)
   draft.stop();
 }
 
-function automaticStop(draft: Draft, { subcode, data, why }: Extract<Event, { type: 'AutomaticStop' }>): void {
+function automaticStop(draft: Draft, { subcode, data, why, hold }: Extract<Event, { type: 'AutomaticStop' }>): void {
   const reason: DownReason = { why: 'sent', code: ERROR.cease, subcode, detail: why };
   for (const connection of draft.session.connections) {
     draft.notify(connection.id, ERROR.cease, subcode, data);
-    lost(draft, connection, reason, true);
+    lost(draft, connection, reason, true, hold);
   }
 }

@@ -50,8 +50,14 @@ export type Event =
   | { readonly type: 'ManualStart' }
   /** Stops for good: shutdown, removal, or a configuration change. `silent`: without NOTIFICATION, so that the peer keeps our routes. */
   | { readonly type: 'ManualStop'; readonly subcode: number; readonly data: Uint8Array; readonly silent: boolean }
-  /** The speaker's own doing: prefix limit, BFD; the session holds and comes back. */
-  | { readonly type: 'AutomaticStop'; readonly subcode: number; readonly data: Uint8Array; readonly why: string }
+  /** The speaker's own doing: prefix limit, BFD; the session holds, for `hold` where that is given, and comes back. */
+  | {
+      readonly type: 'AutomaticStop';
+      readonly subcode: number;
+      readonly data: Uint8Array;
+      readonly why: string;
+      readonly hold?: Milliseconds;
+    }
   | { readonly type: 'IdleHoldTimer_Expires' }
   | { readonly type: 'ConnectRetryTimer_Expires' }
   | { readonly type: 'HoldTimer_Expires'; readonly id: ConnectionId }

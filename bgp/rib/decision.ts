@@ -28,6 +28,9 @@ export const STEPS = [
 ] as const;
 export type Step = (typeof STEPS)[number];
 
+/** Steps that compare numbers. */
+type Measured = Exclude<Step, 'MED' | 'peer address'>;
+
 export interface Candidates {
   readonly paths: PathTable;
   readonly attributes: AttributeTable;
@@ -74,17 +77,18 @@ function winner(left: number[], c: Candidates, losers: Losers | null, equal: num
     // The last one standing has yet to be acceptable.
     if (left.length === 1 && step !== 'not accepted' && step !== 'next hop unreachable') continue;
     if (step === 'MED') eliminateMed(left, c, losers);
+    else if (step === 'peer address') eliminateAddress(left, c, losers);
     else eliminate(left, step, c, losers);
   }
   return left.length === 0 ? 0 : left[0];
 }
 
 /** Keeps the rows with the smallest value. */
-function eliminate(left: number[], step: Exclude<Step, 'MED'>, c: Candidates, losers: Losers | null): void {
+function eliminate(left: number[], step: Measured, c: Candidates, losers: Losers | null): void {
   let least = Number.POSITIVE_INFINITY;
   if (step === 'not accepted' || step === 'next hop unreachable') least = 0;
-  else for (const row of left) least = Math.min(least, merit(row, step, c, left));
-  keep(left, losers, step, (row) => merit(row, step, c, left) === least);
+  else for (const row of left) least = Math.min(least, merit(row, step, c));
+  keep(left, losers, step, (row) => merit(row, step, c) === least);
 }
 
 function keep(left: number[], losers: Losers | null, step: Step, stays: (row: number) => boolean): void {
@@ -98,7 +102,7 @@ function keep(left: number[], losers: Losers | null, step: Step, stays: (row: nu
 }
 
 /** What a step compares; smaller is better. */
-function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: readonly number[]): number {
+function merit(row: number, step: Measured, c: Candidates): number {
   const { paths, attributes } = c;
   const attr = paths.attr[row];
   const source = () => c.sourceOf(paths.source[row]);
@@ -127,8 +131,6 @@ function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: rea
       return attributes.valueOf(attr).originatorId ?? source().routerId;
     case 'cluster list length':
       return attributes.clusters[attr];
-    case 'peer address':
-      return rankOfAddress(row, c, left);
     case 'path identifier':
       return paths.pathIdOf(row);
     default:
@@ -136,12 +138,12 @@ function merit(row: number, step: Exclude<Step, 'MED'>, c: Candidates, left: rea
   }
 }
 
-/** How many of those left come from a lower address. */
-function rankOfAddress(row: number, c: Candidates, left: readonly number[]): number {
-  const own = c.sourceOf(c.paths.source[row]).order;
-  let rank = 0;
-  for (const other of left) if (c.sourceOf(c.paths.source[other]).order < own) rank++;
-  return rank;
+/** Keeps the paths from the lowest address (RFC 4271 §9.1.2.2 g); addresses have an order, but are no numbers. */
+function eliminateAddress(left: number[], { paths, sourceOf }: Candidates, losers: Losers | null): void {
+  const orderOf = (row: number) => sourceOf(paths.source[row]).order;
+  let least = orderOf(left[0]);
+  for (const row of left) if (orderOf(row) < least) least = orderOf(row);
+  keep(left, losers, 'peer address', (row) => orderOf(row) === least);
 }
 
 /** RFC 4271 §9.1.2.2 c): a path falls to a lower MED from the same neighbouring AS; a path without one has the lowest, 0. */
