@@ -1,8 +1,10 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
+import type { Socket } from 'node:net';
 import { type Clock, type Milliseconds, messageOf, OperationalError } from '#core';
 import type { EtcdConfig } from '../../open.ts';
 import { endpointFailed, etcdError, tokenRefused } from '../errors.ts';
 import { readTlsFiles, type TlsFiles } from '../tls-files.ts';
+import { dial } from './dial.ts';
 import { authenticateRequest, textOf } from './messages.ts';
 
 /** How long a connection may take to come up before the next endpoint is tried. */
@@ -23,6 +25,7 @@ export class BriefChannel {
   readonly #clock: Clock;
   #current = 0;
   #session: ClientHttp2Session | null = null;
+  #socket: Socket | null = null;
   #token: string | null | undefined;
 
   /** Throws CONFIG when a file cannot be read. */
@@ -87,8 +90,10 @@ export class BriefChannel {
 
   async #connected(endpoint: string): Promise<ClientHttp2Session> {
     if (this.#session && !this.#session.closed && !this.#session.destroyed) return this.#session;
-    const session = connect(endpoint, { ...this.#tls, settings: { initialWindowSize: WINDOW } });
+    const socket = dial(endpoint, this.#tls);
+    const session = connect(endpoint, { createConnection: () => socket, settings: { initialWindowSize: WINDOW } });
     this.#session = session;
+    this.#socket = socket;
     await new Promise<void>((resolve, reject) => {
       const cancel = this.#clock.after(CONNECT, () => reject(failed(UNAVAILABLE, 'no connection in time')));
       session.once('connect', () => {
@@ -107,6 +112,7 @@ export class BriefChannel {
 
   #hangUp(): void {
     this.#session?.destroy();
+    this.#socket?.destroy();
     this.#session = null;
   }
 

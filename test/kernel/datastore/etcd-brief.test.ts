@@ -84,6 +84,17 @@ test('an endpoint that does not answer is passed over; none that does is an erro
   await nowhere.close();
 });
 
+test('an endpoint that swallows what is sent to it is given up, and nothing goes on dialling', async () => {
+  ns.sh('ip link add hole0 type veth peer name hole1 && ip link set hole0 up && ip link set hole1 up');
+  ns.sh('ip addr add 10.98.0.1/24 dev hole0 && ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:02 dev hole0');
+  const hole = await open({ endpoints: ['http://10.98.0.2:2379'] });
+  await expect(hole.get('/x')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  await hole.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(ns.sh('ss -Htn state syn-sent dst 10.98.0.2')).toBe('');
+  ns.sh('ip link del hole0');
+});
+
 test('a compacted revision is said to be one', async () => {
   const store = await open();
   const { revision } = await store.status();
