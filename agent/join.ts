@@ -49,7 +49,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
 async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () => void): Promise<void> {
   const { clock, log, health } = context;
   const backoff = new Backoff(500, 30_000);
-  let said = '';
+  const said = new Set<string>();
   while (!signal.aborted) {
     try {
       await attempt(context);
@@ -59,8 +59,8 @@ async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () =
     } catch (error) {
       const reason = messageOf(error);
       health.notReady('node', reason);
-      if (reason !== said) log.warn({ error: reason }, 'the Node is not registered yet; tried again');
-      said = reason;
+      if (!said.has(reason)) log.warn({ error: reason }, 'the Node is not registered yet; tried again');
+      said.add(reason);
       onFirst();
     }
     await sleep(clock, backoff.next(), signal).catch(() => undefined);

@@ -85,6 +85,8 @@ export class Pipeline implements SyncSink {
   readonly #dirty = new Set<Dirty | 'links'>();
   readonly #invalid = new Map<string, InvalidObject>();
   #status: SyncStatus = 'waiting';
+  /** Why the datastore is waited for. */
+  #reason: string | null = null;
   #revision: bigint | null = null;
   /** `no`: not yet in-sync; `preparing`: in-sync, reading the kernel back; `yes`: turns lead to writes. */
   #live: 'no' | 'preparing' | 'yes' = 'no';
@@ -106,8 +108,10 @@ export class Pipeline implements SyncSink {
     this.#inbox.put(updates);
   }
   onStatus(status: SyncStatus, reason?: string): void {
-    if (status !== this.#status) this.#o.log.info({ status, ...(reason && { reason }) }, 'datastore');
+    if (status !== this.#status || (reason ?? null) !== this.#reason)
+      this.#o.log[reason ? 'warn' : 'info']({ status, ...(reason && { reason }) }, 'datastore');
     this.#status = status;
+    this.#reason = reason ?? null;
     if (status === 'in-sync') this.#o.health.ready('datastore');
     else if (this.#live === 'no') this.#o.health.notReady('datastore', reason ?? status);
     this.#inbox.poke();
@@ -137,6 +141,9 @@ export class Pipeline implements SyncSink {
     this.#inbox.close();
   }
 
+  get reason(): string | null {
+    return this.#reason;
+  }
   get status(): SyncStatus {
     return this.#status;
   }

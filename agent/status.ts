@@ -16,7 +16,13 @@ export interface NodeStatus {
   readonly version: string;
   /** RFC 3339; when the agent started. */
   readonly since: string;
-  readonly datastore: { readonly type: string; readonly state: string; readonly revision: string | null };
+  readonly datastore: {
+    readonly type: string;
+    readonly state: string;
+    /** Why it is waited for. */
+    readonly reason: string | null;
+    readonly revision: string | null;
+  };
   readonly ready: boolean;
   readonly notReady: readonly string[];
   readonly bgp: Readonly<Record<string, number>>;
@@ -66,7 +72,12 @@ export function nodeStatus(parts: StatusParts): NodeStatus {
     node: parts.node,
     version: parts.version,
     since: parts.since,
-    datastore: { type: parts.datastoreType, state: pipeline.status, revision: parts.revision()?.toString() ?? null },
+    datastore: {
+      type: parts.datastoreType,
+      state: pipeline.status,
+      reason: pipeline.reason,
+      revision: parts.revision()?.toString() ?? null,
+    },
     ready: notReady.length === 0,
     notReady,
     bgp: sessions,

@@ -53,6 +53,7 @@ function showOne({ io }: Session, known: Status): void {
     io.stdout.write(`${`${name}:`.padEnd(12)}${colour ? paint(colour, value) : value}\n`);
   }
   const troubles = [
+    ...(datastore.reason ? [`${datastore.reason} (what was read before stays in force)`] : []),
     ...endpoints.failed.map(({ key, reason }) => `endpoint ${key}: ${reason}`),
     ...known.quarantined.map((q) => `rule of ${q.owner} in chain ${q.chain}: ${q.error} (${q.rule})`),
     ...(known.invalid ?? []).map(

@@ -35,14 +35,15 @@ export async function* watchPrefix(options: WatchOptions): AsyncGenerator<WatchM
   const { signal, clock } = options;
   const position = new Position(options);
   const backoff = new Backoff(100, 3000);
-  let told = false;
+  /** Reasons of this outage; with several endpoints they take turns. */
+  const told = new Set<string>();
   while (!signal.aborted) {
     try {
       if (await position.rewound()) return yield { type: 'rewound' };
       for await (const message of attempt(options, position)) {
         if (message.type === 'connected') {
           backoff.reset();
-          told = false;
+          told.clear();
         }
         yield message;
         if (message.type === 'compacted' || message.type === 'rewound') return;
@@ -50,8 +51,8 @@ export async function* watchPrefix(options: WatchOptions): AsyncGenerator<WatchM
     } catch (error) {
       if (signal.aborted) return;
       const failure = judged(error, options.connection);
-      if (!told) yield { type: 'disconnected', reason: failure.message };
-      told = true;
+      if (!told.has(failure.message)) yield { type: 'disconnected', reason: failure.message };
+      told.add(failure.message);
       await sleep(clock, backoff.next(), signal).catch(() => {});
     }
   }

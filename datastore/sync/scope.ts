@@ -19,8 +19,9 @@ export class Scope {
   readonly #tell: (status: SyncStatus, reason?: string) => void;
   readonly #state: SyncState;
   readonly #backoff = new Backoff(200, 10_000);
-  /** Why it cannot be followed, as last told. */
-  #said: string | null = null;
+  /** Why it cannot be followed, as far as told; with several endpoints reasons take turns. */
+  readonly #said = new Set<string>();
+  #away = false;
   #signal = new AbortController().signal;
 
   constructor(
@@ -48,9 +49,9 @@ export class Scope {
         if (!(error instanceof OperationalError)) throw error;
         const reason = messageOf(error);
         // Once for each reason: the back-off goes on for as long as an outage takes.
-        if (reason !== this.#said)
+        if (!this.#said.has(reason))
           this.#options.log.warn({ prefix: this.#prefix, reason }, 'datastore cannot be followed; trying again');
-        this.#said = reason;
+        this.#said.add(reason);
         this.#options.metrics?.disconnects.inc();
         this.#tell('waiting', reason);
         await sleep(this.#options.clock, this.#backoff.next(), signal).catch(() => {});
@@ -78,8 +79,9 @@ export class Scope {
   }
 
   async #follow(revision: bigint): Promise<void> {
-    if (this.#said !== null) this.#options.log.info({ prefix: this.#prefix }, 'datastore is followed again');
-    this.#said = null;
+    if (this.#said.size > 0) this.#options.log.info({ prefix: this.#prefix }, 'datastore is followed again');
+    this.#said.clear();
+    this.#away = false;
     this.#tell('in-sync');
     for await (const message of this.#options.store.watch(this.#prefix, revision, this.#signal)) {
       switch (message.type) {
@@ -89,10 +91,13 @@ export class Scope {
         case 'progress':
           break;
         case 'connected':
+          this.#away = false;
           this.#tell('in-sync');
           break;
         case 'disconnected':
-          this.#options.metrics?.disconnects.inc();
+          // Another reason for the same absence is none more.
+          if (!this.#away) this.#options.metrics?.disconnects.inc();
+          this.#away = true;
           this.#tell('waiting', message.reason);
           break;
         case 'rewound':

@@ -61,11 +61,13 @@ const route = (prefix: string, more: Partial<RouteInfo> = {}): RouteInfo => ({
   ...more,
 });
 
+/** What the agent here says. */
+let here: Partial<NodeStatus> = {};
 const status = (node: string, more: Partial<NodeStatus> = {}): NodeStatus => ({
   node,
   version: '0.1.0',
   since: '2025-12-31T22:00:00Z',
-  datastore: { type: 'etcdv3', state: 'in-sync', revision: '42' },
+  datastore: { type: 'etcdv3', state: 'in-sync', reason: null, revision: '42' },
   ready: true,
   notReady: [],
   bgp: { Established: 1, Active: 1 },
@@ -95,7 +97,7 @@ beforeEach(async () => {
   server = await serveControl(
     socket,
     {
-      'node.status': () => status('n1'),
+      'node.status': () => status('n1', here),
       'bgp.peers': () => [
         peer('10.0.0.1'),
         peer('10.0.0.2', { state: 'Active', reason: 'connection refused', port: 1790 }),
@@ -171,6 +173,14 @@ describe('the agent here', () => {
       "
     `);
     expect(JSON.parse((await run('node', 'status', '-o', 'json')).out)).toEqual(status('n1'));
+  });
+
+  test('node status says why the datastore is waited for', async () => {
+    here = { datastore: { type: 'etcdv3', state: 'waiting', reason: 'etcd at http://a:1: nobody', revision: '42' } };
+    expect((await run('node', 'status')).out).toContain(
+      '  ! etcd at http://a:1: nobody (what was read before stays in force)\n',
+    );
+    here = {};
   });
 
   test.each([
