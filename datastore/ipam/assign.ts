@@ -71,17 +71,23 @@ export async function autoAssign(
   random: () => number,
 ): Promise<AssignResult> {
   const use = request.use ?? 'Workload';
-  const labels = use === 'LoadBalancer' ? {} : ((await resources.get('Node', request.node)).metadata.labels ?? {});
-  const all = usablePools((await resources.list('IPPool')).items, request.family);
+  // Four answers that do not depend on each other.
+  const [labels, poolList, config, reserved] = await Promise.all([
+    use === 'LoadBalancer' ? {} : resources.get('Node', request.node).then(({ metadata }) => metadata.labels ?? {}),
+    resources.list('IPPool'),
+    access.config(),
+    resources.list('IPReservation'),
+  ]);
+  const all = usablePools(poolList.items, request.family);
   const pools = choosePools(all, { ...request, use, requested: request.pools, node: { name: request.node, labels } });
   const context: Context = {
     access,
     request,
     pools,
     random,
-    config: await access.config(),
+    config,
     owner: use === 'LoadBalancer' ? { type: 'virtual', name: 'load-balancer' } : { type: 'host', name: request.node },
-    isReserved: reservations((await resources.list('IPReservation')).items),
+    isReserved: reservations(reserved.items),
     assigned: [],
   };
   const messages: string[] = [];
