@@ -16,6 +16,7 @@ export interface Traits {
   readonly profiles: readonly string[];
   readonly ports?: WorkloadEndpointSpec['ports'];
   readonly serviceAccountName?: string;
+  readonly qosControls?: WorkloadEndpointSpec['qosControls'];
 }
 
 /** The attachment's own endpoint, or null. */
@@ -72,6 +73,7 @@ export async function writeEndpoint(
       profiles: [...traits.profiles],
       ports: traits.ports,
       serviceAccountName: traits.serviceAccountName,
+      qosControls: traits.qosControls,
     },
   };
   return before ? resources.update(next) : resources.create(next);

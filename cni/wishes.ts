@@ -5,6 +5,7 @@ import type { Conf } from './conf.ts';
 import type { Traits } from './endpoint.ts';
 import { CNI_CODE, CniError } from './error.ts';
 import type { PodFacts } from './kubernetes.ts';
+import { qosOf } from './qos.ts';
 
 /** What an attachment is to get: from the configuration, and for a pod from what Kubernetes says of it. */
 export interface Demand {
@@ -38,6 +39,7 @@ export function podDemand(conf: Conf, name: string, { pod, namespace }: PodFacts
         conf.policy?.type === 'k8s' ? [`kns.${name}`, ...(account ? [`ksa.${name}.${account}`] : [])] : [conf.name],
       serviceAccountName: account,
       ports: portsOf(pod),
+      qosControls: qosOf(pod.metadata.annotations),
     },
     wishes: {
       ips: listOf('ipAddrs', annotation('ipAddrs')) ?? [],

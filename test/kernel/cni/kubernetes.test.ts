@@ -16,6 +16,7 @@ const POD = {
     annotations: {
       'cni.projectcalico.org/ipv4pools': '["other"]',
       'cni.projectcalico.org/hwAddr': '02:00:5E:00:00:07',
+      'qos.projectcalico.org/egressBandwidth': '10M',
     },
   },
   spec: {
@@ -94,6 +95,7 @@ test('an endpoint has the labels, ports, account and wishes of its pod; DEL asks
     containerID: 'pod1',
     mac: '02:00:5e:00:00:07',
     serviceAccountName: 'shop',
+    qosControls: { egressBandwidth: 10_000_000 },
     profiles: ['net1'],
     ports: [
       { name: 'http', protocol: 'TCP', port: 8080, hostPort: 0 },

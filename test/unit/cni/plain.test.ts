@@ -286,6 +286,10 @@ test('a pod’s labels, ports, profiles and annotations make its endpoint', () =
           'cni.projectcalico.org/ipv4pools': '["pool-b"]',
           'cni.projectcalico.org/ipFamilies': '["IPv4","IPv6"]',
           'cni.projectcalico.org/hwAddr': '02:00:00:00:00:01',
+          'qos.projectcalico.org/ingressBandwidth': '1.5M',
+          'qos.projectcalico.org/egressBurst': '64Ki',
+          'qos.projectcalico.org/egressMaxConnections': '20',
+          'qos.projectcalico.org/dscp': 'AF41',
         },
       },
       spec: {
@@ -317,9 +321,15 @@ test('a pod’s labels, ports, profiles and annotations make its endpoint', () =
         { name: 'http', protocol: 'TCP', port: 8080, hostPort: 0, hostIP: '' },
         { name: '', protocol: 'UDP', port: 53, hostPort: 53, hostIP: '' },
       ],
+      qosControls: { ingressBandwidth: 1_500_000, egressBurst: 65_536, egressMaxConnections: 20, dscp: 'AF41' },
     },
     wishes: { ips: [], pools: { 4: ['pool-b'], 6: ['fd00::/64'] }, families: [4, 6], namespaceLabels: { team: 'a' } },
   });
+  facts.pod.metadata.annotations['qos.projectcalico.org/ingressBandwidth'] = 'fast';
+  expect(failure(() => podDemand(conf(), 'prod', facts)).message).toContain(
+    'must be a quantity such as 10M; it is "fast"',
+  );
+  facts.pod.metadata.annotations['qos.projectcalico.org/ingressBandwidth'] = '1M';
   facts.pod.metadata.annotations['cni.projectcalico.org/ipv4pools'] = 'pool-b';
   expect(failure(() => podDemand(conf(), 'prod', facts)).message).toContain('ipv4pools');
 });
