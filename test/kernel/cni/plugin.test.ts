@@ -222,6 +222,25 @@ test('requested addresses and pools are honoured', async () => {
   expect(await rig.held()).toEqual(NOTHING);
 });
 
+test('another IPAM plugin gives the addresses, and has them back when ADD fails and on DEL', async () => {
+  const dataDir = join(rig.dir, 'host-local');
+  const reserved = () => readdirSync(join(dataDir, 'net1')).filter((name) => name.startsWith('10.77.'));
+  const ipam = { type: 'host-local', dataDir, ranges: [[{ subnet: '10.77.0.0/24' }], [{ subnet: 'fd00:77::/64' }]] };
+  const container = rig.container('foreign');
+  const { ips } = await rig.add(container, rig.conf({ ipam }));
+  expect(ips.map(({ address }) => address)).toEqual(['10.77.0.2/32', 'fd00:77::2/128']);
+  const { spec } = await rig.resources.get('WorkloadEndpoint', 'node--1-cni-foreign-eth0', 'default');
+  expect(spec.ipNetworks).toEqual(['10.77.0.2/32', 'fd00:77::2/128']);
+  expect(await rig.held()).toMatchObject({ handles: 0, addresses: 0 });
+  const busy = rig.container('busy');
+  busy.sh('ip link add eth0 type veth peer name other');
+  expect((await rig.run('ADD', busy, rig.conf({ ipam }))).status).toBe(1);
+  expect(reserved()).toEqual(['10.77.0.2']);
+  await rig.del(container, rig.conf({ ipam }));
+  expect(reserved()).toEqual([]);
+  expect(await rig.held()).toEqual(NOTHING);
+});
+
 test('portmap, bandwidth and tuning do their work on what ADD gave, and take it back', async () => {
   const container = rig.container('chained');
   const chain: [plugin: string, conf: object][] = [
