@@ -15,6 +15,8 @@ export function parseFormat(text = 'table', allowed: readonly string[] = [...WOR
     return { type: 'custom-columns', titles: word.slice('custom-columns='.length).split(',').filter(Boolean) };
   const type = WORDS.find((known) => known === word);
   if (type && allowed.includes(type)) return { type };
+  if (word.startsWith('go-template'))
+    throw new OperationalError('CONFIG', `-o ${text} is not there; use -o json with jq, or -o custom-columns=A,B`);
   const near = nearest(word, allowed);
   throw new OperationalError(
     'CONFIG',

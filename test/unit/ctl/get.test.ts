@@ -146,6 +146,11 @@ describe('data', () => {
     expect(parse(out)).toEqual(await json('nodes'));
   });
 
+  test('a format of calicoctl that is not there says what to use instead', async () => {
+    const { status, err } = await ctl(store, ['get', 'nodes', '-o', 'go-template={{.}}']);
+    expect([status, err]).toEqual([2, expect.stringContaining('use -o json with jq')]);
+  });
+
   test('names', async () => {
     expect((await ctl(store, ['get', 'nodes', '-o', 'name'])).out).toBe('node/n1\nnode/n2\nnode/n3\n');
   });
