@@ -1,4 +1,4 @@
-import { realClock } from '#core';
+import { messageOf, realClock } from '#core';
 import type { Io } from './io.ts';
 import { run } from './run.ts';
 
@@ -30,7 +30,8 @@ function processIo(): Io {
 // A reader that has seen enough (`tsnetctl get ... | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  process.stderr.write(`tsnetctl: standard output cannot be written: ${messageOf(error)}\n`);
+  process.exit(1);
 });
 
 run(process.argv.slice(2), processIo()).then((status) => {

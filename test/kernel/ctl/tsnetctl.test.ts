@@ -105,6 +105,14 @@ describe('on etcd', () => {
     expect(stderr).toMatch(/^tsnetctl: .*127\.0\.0\.1:1.*\n$/);
   });
 
+  test('a full disk under its output is said in one line', () => {
+    const { status, stderr } = spawnSync('sh', ['-c', 'tsnetctl get nodes > /dev/full'], {
+      env: env(),
+      encoding: 'utf8',
+    });
+    expect([status, stderr.trim().split('\n')]).toEqual([1, [expect.stringContaining('tsnetctl: standard output')]]);
+  });
+
   test('a reader that has seen enough is no failure', () => {
     const { status, stderr } = spawnSync(
       'bash',
