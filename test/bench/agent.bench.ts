@@ -1,3 +1,4 @@
+import { EDITS, measureEdits } from './agent/edits.ts';
 import { measureStart, type Report, STARTS } from './agent/start.ts';
 
 /**
@@ -8,9 +9,10 @@ import { measureStart, type Report, STARTS } from './agent/start.ts';
  */
 
 const report: Report = (line, figures) => process.stdout.write(`${JSON.stringify({ line, ...figures })}\n`);
-const LINES: Record<string, () => Promise<void>> = Object.fromEntries(
-  Object.keys(STARTS).map((line) => [line, () => measureStart(line, report)]),
-);
+const LINES: Record<string, () => Promise<void>> = Object.fromEntries([
+  ...Object.keys(STARTS).map((line) => [line, () => measureStart(line, report)]),
+  ...Object.keys(EDITS).map((line) => [line, () => measureEdits(line, report)]),
+]);
 
 const [line] = process.argv.slice(2);
 if (!LINES[line]) {

@@ -1,0 +1,95 @@
+import { watchRules } from '../../../agent/kernel/rule-events.ts';
+import { endpoint, LOCAL, type Shaped } from '../shapes.ts';
+import { MeasuredAgent, percentiles, Rig, sh } from './rig.ts';
+import type { Report } from './start.ts';
+
+/**
+ * One change in a node with 1 000 endpoints and 10 000 rules of policy: from the put to etcd until the kernel has told of the last transaction that it
+ * takes. A policy edited is one of IPv4; an endpoint added is one of each family.
+ */
+export const EDITS: Record<string, Backend> = {
+  'edits-iptables': { env: { FELIX_IPTABLESBACKEND: 'nft' }, felix: {}, chain: (name) => `iptables-nft -S ${name}` },
+  'edits-nftables': {
+    env: {},
+    felix: { nftablesMode: 'Enabled' },
+    chain: (name) => `nft list chain ip tsnet filter-${name}`,
+  },
+};
+
+interface Backend {
+  readonly env: Record<string, string>;
+  readonly felix: object;
+  /** Fails if the kernel has no such chain. */
+  readonly chain: (name: string) => string;
+}
+
+const ENDPOINTS = 1000;
+const POLICIES = 2000;
+const ROUNDS = 100;
+/** Milliseconds after a change in which the agent writes its routes and statuses. */
+const PAUSE = 100;
+
+const APPS = POLICIES / 2;
+const workload = (n: number): Shaped => endpoint(n, LOCAL, 'space', { app: `app-${n % APPS}` });
+function policy(n: number, edit = 0): Shaped {
+  const ingress = [0, 1, 2, 3, 4].map((r) => ({
+    action: 'Allow',
+    protocol: 'TCP',
+    source: { nets: [`10.${r}.${edit & 255}.0/24`] },
+    destination: { ports: [8000 + r] },
+  }));
+  const spec = { tier: 'default', selector: `app == 'app-${n % APPS}'`, types: ['Ingress'], ingress };
+  return { kind: 'GlobalNetworkPolicy', id: `policy-${n}`, spec };
+}
+function* cluster(felix: object): Iterable<Shaped> {
+  yield { kind: 'FelixConfiguration', id: 'default', spec: felix };
+  for (let n = 0; n < POLICIES; n++) yield policy(n);
+  for (let n = 0; n < ENDPOINTS; n++) yield workload(n);
+}
+
+/** Counts the kernel's news of transactions, and says when there were so many. */
+class Transactions {
+  #count = 0;
+  #wanted: { at: number; resolve(): void } | undefined;
+  readonly stop = watchRules({ changed: () => this.#one(), overrun: () => this.#one() });
+
+  next(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wanted = { at: this.#count + count, resolve };
+    });
+  }
+  #one(): void {
+    this.#count++;
+    if (this.#wanted?.at === this.#count) this.#wanted.resolve();
+  }
+}
+
+export async function measureEdits(line: string, report: Report): Promise<void> {
+  const { env, felix, chain } = EDITS[line];
+  const rig = await Rig.make();
+  await rig.load(cluster(felix));
+  const agent = new MeasuredAgent({ env });
+  try {
+    await agent.ready();
+    const transactions = new Transactions();
+    const measure = async (what: string, count: number, change: (round: number) => Shaped) => {
+      const times: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        const done = transactions.next(count);
+        const started = performance.now();
+        await rig.put(change(round));
+        await done;
+        times.push(performance.now() - started);
+      }
+      report(line, { what, rounds: ROUNDS, ...percentiles(times) });
+    };
+    await measure('policy edited, ms', 1, (round) => policy((round * 17) % APPS, round + 1));
+    await measure('endpoint added, ms', 2, (round) => workload(ENDPOINTS + round));
+    sh(chain(`cali-tw-cali${ENDPOINTS + ROUNDS - 1}`));
+    transactions.stop();
+  } finally {
+    await agent.stop();
+    await rig.close();
+  }
+}
