@@ -180,6 +180,18 @@ function nftMachine(): Machine {
         "nft flush set ip tsnet $(nft list sets ip | grep -om1 'cali40[^ ]*')",
         () => list('sets ip').includes('10.65.0.1'),
       ],
+      [
+        'nft flush map ip tsnet filter-cali-to-wl-dispatch',
+        () => list('map ip tsnet filter-cali-to-wl-dispatch').includes('"calib" : goto filter-cali-tw-calib'),
+      ],
+      [
+        `nft delete element ip tsnet filter-cali-to-wl-dispatch '{ "calib" }'
+         nft add element ip tsnet filter-cali-to-wl-dispatch '{ "calib" : goto filter-cali-allow, "calix" : drop }'`,
+        () => {
+          const text = list('map ip tsnet filter-cali-to-wl-dispatch');
+          return text.includes('"calib" : goto filter-cali-tw-calib') && !text.includes('calix');
+        },
+      ],
       ['nft flush ruleset', () => list('chain ip tsnet filter-FORWARD').includes('filter-cali-FORWARD')],
     ],
   };
