@@ -1,10 +1,13 @@
-import { covers, type Family } from '#core';
+import { type Addr, covers, type Family, type Milliseconds } from '#core';
 import { Peer, type PeerContext } from './peer.ts';
 import { changeOf } from './reset.ts';
 import type { Sources } from './rib/source.ts';
 import type { AcceptRule, TcpConnection } from './transport/types.ts';
 import type { PeerConfig } from './types.ts';
 import { CEASE } from './wire/codes.ts';
+
+/** Time between lines about connections from addresses that are not configured. */
+const STRANGERS_EVERY: Milliseconds = 60_000;
 
 /** All peers: those that are configured, and those that came from a range. */
 export class Neighbours {
@@ -16,6 +19,8 @@ export class Neighbours {
   #ranges: readonly PeerConfig[] = [];
   #established: Peer[] | null = null;
   #running = false;
+  /** Connections from nowhere since the last line about them. */
+  #strangers: { count: number; quietUntil: Milliseconds } = { count: 0, quietUntil: 0 };
 
   constructor(context: PeerContext, sources: Sources) {
     this.#c = { ...context, onState: (peer) => this.#onState(peer, context) };
@@ -65,8 +70,15 @@ export class Neighbours {
   accept(tcp: TcpConnection) {
     const peer = [...this.#peers.values()].find((p) => p.config.address === tcp.remoteAddress) ?? this.#dynamic(tcp);
     if (peer) return peer.accept(tcp);
-    this.#c.log.debug({ from: tcp.remoteAddress }, 'connection from an address that is not configured');
+    this.#tellStranger(tcp.remoteAddress);
     tcp.close();
+  }
+  /** A line now and then: anybody can connect as often as they like (catalogue F5). */
+  #tellStranger(from: Addr): void {
+    this.#strangers.count++;
+    if (this.#c.clock.now() < this.#strangers.quietUntil) return;
+    this.#c.log.warn({ from, count: this.#strangers.count }, 'connection from an address that is not configured');
+    this.#strangers = { count: 0, quietUntil: this.#c.clock.now() + STRANGERS_EVERY };
   }
   /** Keys and TTL limits of those who may connect. */
   acceptRules(): AcceptRule[] {
@@ -105,6 +117,9 @@ export class Neighbours {
         return;
       case 'policy':
         peer.setPolicies(config);
+        return;
+      case 'connection':
+        peer.reconnect(config, this.#running);
         return;
       case 'session':
         this.#replace(peer, config);

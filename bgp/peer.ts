@@ -5,7 +5,7 @@ import type { DownReason } from './fsm/types.ts';
 import type { Groups } from './groups.ts';
 import { LIMIT_HOLD, limitData, PrefixLimit } from './limits.ts';
 import type { Loop } from './loop.ts';
-import { Retention } from './retention.ts';
+import { keepsRoutes, Retention } from './retention.ts';
 import type { OutboundProfile } from './rib/export.ts';
 import type { Source } from './rib/source.ts';
 import { Inbound, type InboundContext, restartFamilies } from './session/inbound.ts';
@@ -16,7 +16,7 @@ import { Outbound } from './session/outbound.ts';
 import type { Sweeper } from './sweeper.ts';
 import type { TcpConnection, Transport } from './transport/types.ts';
 import type { PeerConfig, SessionState, SpeakerConfig } from './types.ts';
-import { CEASE, ERROR } from './wire/codes.ts';
+import { CEASE } from './wire/codes.ts';
 import { shutdownCommunication } from './wire/notification.ts';
 import { encodeRouteRefresh } from './wire/refresh.ts';
 import type { Message, Negotiated, RouteRefresh, Update } from './wire/types.ts';
@@ -114,6 +114,15 @@ export class Peer {
     const data = text === '' ? new Uint8Array(0) : shutdownCommunication(text);
     this.machine.dispatch({ type: 'ManualStop', subcode, data, silent });
   }
+  /** Other settings of the connection (bgp/reset.ts, `connection`): the peer is told, and a new one follows. */
+  reconnect(config: PeerConfig, starts: boolean): void {
+    this.setConfig(config);
+    this.machine.setConfig(sessionConfig(this.#c.speaker(), config, false));
+    const subcode = CEASE.otherConfigurationChange;
+    this.machine.dispatch({ type: 'ManualStop', subcode, data: new Uint8Array(0), silent: false, returns: true });
+    this.#c.setSource(this.#source(null));
+    if (starts) this.start();
+  }
   /** Stops for good; `gone` once no route of it is left. */
   close(subcode: number, gone: () => void): void {
     this.#closed = true;
@@ -125,9 +134,9 @@ export class Peer {
   setConfig(config: PeerConfig): void {
     const { maxPrefixes, maxPrefixesOut } = this.#config;
     this.#config = config;
-    this.#checkLimit();
-    if (!this.#isLimited || (maxPrefixes === config.maxPrefixes && maxPrefixesOut === config.maxPrefixesOut)) return;
-    this.machine.dispatch({ type: 'IdleHoldTimer_Expires' });
+    const isSame = maxPrefixes === config.maxPrefixes && maxPrefixesOut === config.maxPrefixesOut;
+    if (!this.#isLimited) this.#checkLimit();
+    else if (!isSame) this.machine.dispatch({ type: 'IdleHoldTimer_Expires' });
   }
   /** New rules: what was received is judged again, and what is sent follows (bgp/reset.ts, `policy`). */
   setPolicies(config: PeerConfig): void {
@@ -372,27 +381,6 @@ const SLICE_ROWS = 2048;
 const NOTHING = { rules: [], otherwise: 'reject' } as const;
 /** Paths a prefix that are sent with add-path. */
 const MOST_PATHS = 8;
-
-/** RFC 4724 §4.2 and RFC 8538 §4: which ends of a session leave its routes in place. */
-export function keepsRoutes(reason: DownReason, { gracefulRestart }: Negotiated): boolean {
-  if (!gracefulRestart) return false;
-  switch (reason.why) {
-    case 'tcp':
-    case 'replaced':
-      return true;
-    case 'hold timer':
-    case 'send hold timer':
-      return gracefulRestart.notification;
-    case 'sent':
-      return gracefulRestart.notification && reason.code !== ERROR.cease;
-    case 'received': {
-      const { code, subcode } = reason.notification;
-      return gracefulRestart.notification && !(code === ERROR.cease && subcode === CEASE.hardReset);
-    }
-    case 'stopped':
-      return false;
-  }
-}
 
 /** Sorts as addresses do. */
 export const orderOf = (address: Addr): string => Buffer.from(addrBytes(address)).toString('hex');

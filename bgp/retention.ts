@@ -1,9 +1,11 @@
 import type { Cancel, Clock, Family, Milliseconds } from '#core';
 import { addCommunity, COMMUNITY, hasCommunity } from './attributes.ts';
+import type { DownReason } from './fsm/types.ts';
 import type { Loop } from './loop.ts';
 import type { AttributeTable } from './rib/attributes.ts';
 import type { Rib } from './rib/rib.ts';
 import type { Sweeper } from './sweeper.ts';
+import { CEASE, ERROR } from './wire/codes.ts';
 import type { Negotiated } from './wire/types.ts';
 
 /** How long stale routes wait for End-of-RIB once the session is back. */
@@ -121,5 +123,27 @@ export class Retention {
   #cancel(family: Family): void {
     this.#timers.get(family)?.();
     this.#timers.delete(family);
+  }
+}
+
+/** RFC 4724 §4.2 and RFC 8538 §4: which ends of a session leave its routes in place. */
+export function keepsRoutes(reason: DownReason, { gracefulRestart }: Negotiated): boolean {
+  if (!gracefulRestart) return false;
+  switch (reason.why) {
+    case 'tcp':
+    case 'replaced':
+      return true;
+    case 'hold timer':
+    case 'send hold timer':
+    case 'reconfigured':
+      return gracefulRestart.notification;
+    case 'sent':
+      return gracefulRestart.notification && reason.code !== ERROR.cease;
+    case 'received': {
+      const { code, subcode } = reason.notification;
+      return gracefulRestart.notification && !(code === ERROR.cease && subcode === CEASE.hardReset);
+    }
+    case 'stopped':
+      return false;
   }
 }

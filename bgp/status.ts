@@ -57,6 +57,8 @@ function reasonOf({ obstacle, machine, config }: Peer): string {
   if (obstacle !== null) return obstacle;
   const waits = config.passive ? 'waits for the peer to connect' : 'tries to connect';
   const md5 =
-    config.password !== undefined && machine.session.connections.length === 0 ? '; TCP-MD5 is configured' : '';
+    config.password !== undefined && machine.session.connections.length === 0
+      ? '; no TCP answer, TCP-MD5 is configured'
+      : '';
   return machine.lastError === null ? `${waits}${md5}` : `${machine.lastError}${md5}`;
 }

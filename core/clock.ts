@@ -28,7 +28,7 @@ export class FakeClock implements Clock {
   #now = 0;
   #next = 0;
   #timers = new Map<number, { at: Milliseconds; fire: () => void }>();
-  readonly #epoch: number;
+  #epoch: number;
 
   constructor(epoch = Date.UTC(2026, 0, 1)) {
     this.#epoch = epoch;
@@ -49,6 +49,10 @@ export class FakeClock implements Clock {
   /** How many timers are pending: a test's proof that nothing leaked. */
   get pending(): number {
     return this.#timers.size;
+  }
+  /** Moves the wall clock alone, as an administrator or a time server does. */
+  shiftDate(by: Milliseconds): void {
+    this.#epoch += by;
   }
   /** Moves time forward, firing what falls due on the way, at its own time. */
   advance(by: Milliseconds): void {

@@ -7,6 +7,8 @@ export function reasonText(reason: DownReason): string {
   switch (reason.why) {
     case 'stopped':
       return 'stopped here';
+    case 'reconfigured':
+      return 'the settings of the connection have changed';
     case 'tcp':
       return `TCP: ${reason.error}`;
     case 'hold timer':

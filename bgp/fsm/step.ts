@@ -33,7 +33,7 @@ export function step(session: Session, event: Event, now: Milliseconds): Step {
       if (session.phase === 'stopped') draft.run('soon');
       return draft.done();
     case 'ManualStop':
-      stop(draft, event.silent ? null : event);
+      stop(draft, event);
       return draft.done();
     case 'AutomaticStop':
       automaticStop(draft, event);
@@ -173,10 +173,13 @@ function ends(
   }
 }
 
-/** The peer did nothing wrong by refusing our version or a second connection (catalogue N5, §6.8). */
+/**
+ * The peer did nothing wrong by refusing our version or a second connection (catalogue N5, §6.8). One that holds after an error refuses us as well; if that made
+ * us hold, the two could go on refusing each other (F6).
+ */
 const isPenalised = ({ code, subcode }: { code: number; subcode: number }): boolean =>
   !(code === ERROR.open && subcode === OPEN_ERROR.unsupportedVersion) &&
-  !(code === ERROR.cease && subcode === CEASE.collision);
+  !(code === ERROR.cease && (subcode === CEASE.collision || subcode === CEASE.connectionRejected));
 
 function fault(draft: Draft, connection: Connection, what: Malformed): void {
   // RFC 4271 §6.4: a broken NOTIFICATION is not answered.
@@ -272,12 +275,12 @@ function lost(draft: Draft, connection: Connection, reason: DownReason, penalise
   else if (draft.session.dial.state === 'none') draft.wait();
 }
 
-function stop(draft: Draft, cease: { subcode: number; data: Uint8Array } | null): void {
+function stop(draft: Draft, { subcode, data, silent, returns }: Extract<Event, { type: 'ManualStop' }>): void {
   for (const connection of draft.session.connections) {
-    if (cease) draft.notify(connection.id, ERROR.cease, cease.subcode, cease.data);
-    else draft.close(connection.id);
-    if (connection.state === 'Established')
-      draft.act({ type: 'down', reason: { why: 'stopped' }, negotiated: connection.negotiated });
+    if (silent) draft.close(connection.id);
+    else draft.notify(connection.id, ERROR.cease, subcode, data);
+    const reason: DownReason = { why: returns ? 'reconfigured' : 'stopped' };
+    if (connection.state === 'Established') draft.act({ type: 'down', reason, negotiated: connection.negotiated });
     draft.remove(connection.id);
   }
   draft.stop();

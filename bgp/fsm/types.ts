@@ -48,8 +48,17 @@ export interface Session {
 
 export type Event =
   | { readonly type: 'ManualStart' }
-  /** Stops for good: shutdown, removal, or a configuration change. `silent`: without NOTIFICATION, so that the peer keeps our routes. */
-  | { readonly type: 'ManualStop'; readonly subcode: number; readonly data: Uint8Array; readonly silent: boolean }
+  /**
+   * Stops for good: shutdown, removal, or a configuration change. `silent`: without NOTIFICATION, so that the peer keeps our routes;
+   * `returns`: another connection of the same peer follows.
+   */
+  | {
+      readonly type: 'ManualStop';
+      readonly subcode: number;
+      readonly data: Uint8Array;
+      readonly silent: boolean;
+      readonly returns?: boolean;
+    }
   /** The speaker's own doing: prefix limit, BFD; the session holds, for `hold` where that is given, and comes back. */
   | {
       readonly type: 'AutomaticStop';
@@ -78,6 +87,8 @@ export type EventType = Event['type'];
 /** Why an Established session, or an attempt at one, ended. */
 export type DownReason =
   | { readonly why: 'stopped' }
+  /** Settings of the connection have changed; it comes back at once. */
+  | { readonly why: 'reconfigured' }
   | { readonly why: 'tcp'; readonly error: string }
   | { readonly why: 'hold timer' }
   | { readonly why: 'send hold timer' }

@@ -10,8 +10,8 @@ export interface LinkEvents {
   /** @returns false when the connection is over and nothing more may be read from it. */
   onMessage(message: Message): boolean;
   onFault(fault: Malformed): void;
-  /** Something arrived, after all whole messages of it were handled. */
-  onTurn(): void;
+  /** Something arrived, and all whole messages of it were handled; `heard`: there was one. */
+  onTurn(heard: boolean): void;
 }
 
 /** A TCP connection as a row of messages: frames are found and decoded in place, the rest of one waits for its end. */
@@ -44,6 +44,7 @@ export class Link {
     let at = start - this.#restLength;
     bytes.set(this.#rest.subarray(0, this.#restLength), at);
     this.#restLength = 0;
+    const first = at;
     while (at < end) {
       const length = nextFrame(bytes, at, end, this.#maxMessage);
       if (typeof length !== 'number') return this.#events.onFault(length);
@@ -52,7 +53,7 @@ export class Link {
       at += length;
     }
     this.#keep(bytes, at, end);
-    this.#events.onTurn();
+    this.#events.onTurn(at > first);
   }
 
   #handle(bytes: Uint8Array, start: number, end: number): boolean {

@@ -15,7 +15,6 @@ import { stateOf } from '../fsm/types.ts';
 import type { Loop } from '../loop.ts';
 import type { TcpConnection } from '../transport/types.ts';
 import type { SessionState } from '../types.ts';
-import { notificationName } from '../wire/codes.ts';
 import { frame, lengthAt, typeAt } from '../wire/frame.ts';
 import { encodeNotification } from '../wire/notification.ts';
 import { encodeOpen } from '../wire/open.ts';
@@ -132,7 +131,6 @@ export class Machine {
       case 'sendKeepalive':
         return this.#write(action.id, 'KEEPALIVE', KEEPALIVE);
       case 'sendNotification':
-        this.lastError = `sent ${notificationName(action.code, action.subcode)}`;
         return this.#write(action.id, 'NOTIFICATION', encodeNotification(action.code, action.subcode, action.data));
       case 'timer':
         return this.#setTimer(action.timer, action.delay);
@@ -172,7 +170,7 @@ export class Machine {
     const link = new Link(id, origin, tcp, this.#o.scratch, {
       onMessage: (message) => this.#onMessage(link, message),
       onFault: (fault) => this.#onFault(id, fault),
-      onTurn: () => this.#onTurn(link),
+      onTurn: (heard) => this.#onTurn(link, heard),
     });
     this.#links.set(id, link);
     tcp.open({
@@ -231,8 +229,9 @@ export class Machine {
   #onFault(id: ConnectionId, fault: Malformed): void {
     this.dispatch({ type: 'BGPMsgErr', id, fault });
   }
-  #onTurn(link: Link) {
-    if (link === this.#up && this.#hold) this.#hold.at = this.#o.clock.now() + this.#hold.delay;
+  /** Half a message is no sign of life (catalogue H14). */
+  #onTurn(link: Link, heard: boolean) {
+    if (heard && link === this.#up && this.#hold) this.#hold.at = this.#o.clock.now() + this.#hold.delay;
     this.#o.loop.wake();
     if (!this.#o.loop.isSpent || link !== this.#up) return;
     link.tcp.pause();

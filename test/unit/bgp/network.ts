@@ -1,6 +1,7 @@
 import { type Addr, addr, FakeClock, type Family, type Prefix, prefix, silentLog } from '#core';
 import { createSpeaker } from '../../../bgp/speaker.ts';
 import type {
+  AcceptRule,
   ConnectionEvents,
   ConnectOptions,
   Listener,
@@ -91,6 +92,9 @@ export class Network {
   readonly ends: End[] = [];
   /** Nobody connects any more. */
   isCut = false;
+  /** What was dialled, and the rules of who may connect by listening address, in their last state. */
+  readonly dialled: ConnectOptions[] = [];
+  readonly rules = new Map<string, readonly AcceptRule[]>();
   #queue: (() => void)[] = [];
   readonly #listeners = new Map<string, (connection: TcpConnection) => void>();
 
@@ -124,12 +128,18 @@ export class Network {
       connect: (options, done) => this.#connect(own, options, done),
       listen: (address, port, onConnection): Listener => {
         this.#listeners.set(`${address} ${port}`, onConnection);
-        return { port, setRules: () => new Map(), close: () => this.#listeners.delete(`${address} ${port}`) };
+        const setRules = (rules: readonly AcceptRule[]) => {
+          this.rules.set(address, rules);
+          return new Map<string, string>();
+        };
+        return { port, setRules, close: () => this.#listeners.delete(`${address} ${port}`) };
       },
     };
   }
-  #connect(own: Addr, { address, port }: ConnectOptions, done: (result: TcpConnection | string) => void): () => void {
+  #connect(own: Addr, options: ConnectOptions, done: (result: TcpConnection | string) => void): () => void {
+    const { address, port } = options;
     let given = true;
+    this.dialled.push(options);
     this.later(() => {
       if (!given) return;
       const accept = this.isCut ? undefined : this.#listeners.get(`${address} ${port}`);
@@ -145,6 +155,80 @@ export class Network {
     return () => {
       given = false;
     };
+  }
+}
+
+/**
+ * The far end of a session as a script: it says what the test wants, byte by byte, and keeps what it is told. It listens at its address, so the speaker
+ * under test dials it, or is dialled by `connect`.
+ */
+export class Script {
+  readonly address: Addr;
+  readonly #net: Network;
+  #tcp: TcpConnection | null = null;
+  #rest = new Uint8Array(0);
+  /** Every message since the last connection, oldest first; taken by `take`. */
+  messages: Uint8Array[] = [];
+  connections = 0;
+  closed: string | null = null;
+
+  constructor(net: Network, address: string) {
+    this.#net = net;
+    this.address = addr(address);
+    net.transport(this.address).listen(this.address, 179, (tcp) => this.#take(tcp));
+  }
+  /** Dials the speaker. */
+  connect(to: string): void {
+    this.#net
+      .transport(this.address)
+      .connect({ address: addr(to), port: 179, localAddress: this.address }, (result) => {
+        if (typeof result !== 'string') this.#take(result);
+      });
+    this.#net.settle();
+  }
+  send(...messages: Uint8Array[]): void {
+    this.queue(...messages);
+    this.#net.settle();
+  }
+  /** The bytes are on their way, and nobody has read them yet. */
+  queue(...messages: Uint8Array[]): void {
+    for (const bytes of messages) this.#tcp?.write(bytes);
+  }
+  close(): void {
+    this.#tcp?.close();
+    this.#net.settle();
+  }
+  /** The types of what came since the last call, NOTIFICATIONs with their code. */
+  take(): string[] {
+    const names = ['', 'OPEN', 'UPDATE', 'NOTIFICATION', 'KEEPALIVE', 'ROUTE-REFRESH'];
+    return this.messages
+      .splice(0)
+      .map((m) => (m[18] === 3 ? `NOTIFICATION ${m[19]}/${m[20]}` : (names[m[18]] ?? String(m[18]))));
+  }
+
+  #take(tcp: TcpConnection): void {
+    this.#tcp = tcp;
+    this.#rest = new Uint8Array(0);
+    this.messages = [];
+    this.closed = null;
+    this.connections++;
+    tcp.open({
+      onData: (bytes, start, end) => this.#read(bytes.slice(start, end)),
+      onDrain: () => {},
+      onClose: (error) => {
+        if (this.#tcp === tcp) this.closed = error;
+      },
+    });
+  }
+  #read(bytes: Uint8Array): void {
+    let left = Uint8Array.from([...this.#rest, ...bytes]);
+    while (left.length >= 19) {
+      const length = (left[16] << 8) | left[17];
+      if (left.length < length) break;
+      this.messages.push(left.slice(0, length));
+      left = left.slice(length);
+    }
+    this.#rest = left;
   }
 }
 

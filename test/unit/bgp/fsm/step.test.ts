@@ -297,10 +297,11 @@ describe('holding after errors', () => {
       expect(delay).toBeGreaterThanOrEqual(most[i] * 0.75);
     });
   });
-  test('N5, O1: not after an unsupported version or a collision', () => {
+  test('N5, O1, F6: not after an unsupported version, a collision, or a peer that holds itself', () => {
     for (const [code, subcode] of [
       [2, 1],
       [6, 7],
+      [6, 5],
     ] as const) {
       const { actions, session } = step(
         reach(OPEN_SENT).session,
