@@ -91,20 +91,21 @@ export class MeasuredAgent {
   /** Seconds since its start until it says that it follows the datastore, and until it is ready. */
   async ready(): Promise<{ inSync: number; ready: number }> {
     let inSync = 0;
-    await this.process.waitUnready((reasons) => {
-      const answers = reasons === '' || /^(node|dataplane|bgp): /m.test(reasons);
-      if (inSync === 0 && answers && !/^datastore: /m.test(reasons)) inSync = this.#seconds();
-      return reasons === '';
-    }, POLL);
+    await this.process.waitUnready(
+      (reasons) => {
+        const answers = reasons === '' || /^(node|dataplane|bgp): /m.test(reasons);
+        if (inSync === 0 && answers && !/^datastore: /m.test(reasons)) inSync = this.#seconds();
+        return reasons === '';
+      },
+      POLL,
+      PATIENCE,
+    );
     return { inSync, ready: this.#seconds() };
   }
 
   /** Values of its metrics by name with labels, as in the text format. */
   async metrics(): Promise<Metrics> {
-    const text = await (await fetch('http://127.0.0.1:9091/metrics')).text();
-    const values = new Map<string, number>();
-    for (const [, name, value] of text.matchAll(/^([a-z_]+(?:\{[^}]*\})?) (\S+)$/gm)) values.set(name, Number(value));
-    return values;
+    return metricsOf(await (await fetch('http://127.0.0.1:9091/metrics')).text());
   }
 
   /** Megabytes: the most that it ever had, and now. */
@@ -130,8 +131,38 @@ export class MeasuredAgent {
 
 export type Metrics = ReadonlyMap<string, number>;
 
+/** By name with labels, as they stand in the text format. */
+export function metricsOf(text: string): Metrics {
+  const values = new Map<string, number>();
+  for (const [, name, value] of text.matchAll(/^([a-z_]+(?:\{[^}]*\})?) (\S+)$/gm)) values.set(name, Number(value));
+  return values;
+}
+
+/** Values of a metric by the value of its only label. */
+export function valuesOf(metrics: Metrics, name: string): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const [key, value] of metrics) {
+    const label = key.startsWith(`${name}{`) ? /="([^"]*)"/.exec(key)?.[1] : undefined;
+    if (label !== undefined) found.set(label, value);
+  }
+  return found;
+}
+
+/** Milliseconds of each step of an apply pass, on average over the passes in between; steps that take next to nothing are left out. */
+export function stepTimes(before: Metrics, after: Metrics): string {
+  const name = 'tsnet_apply_step_seconds';
+  const passes = (after.get('tsnet_apply_seconds_count') ?? 0) - (before.get('tsnet_apply_seconds_count') ?? 0);
+  const old = valuesOf(before, `${name}_sum`);
+  const each = [...valuesOf(after, `${name}_sum`)].map(
+    ([step, sum]) => [step, rounded(((sum - (old.get(step) ?? 0)) * 1000) / passes)] as const,
+  );
+  return [`${passes} passes`, ...each.filter(([, ms]) => ms >= 0.1).map(([step, ms]) => `${step} ${ms}`)].join(', ');
+}
+
 /** How often readiness is asked for, milliseconds: the resolution of what is measured with it. */
 const POLL = 20;
+/** Longer than any machine needs, milliseconds. */
+const PATIENCE = 300_000;
 
 export const sh = (line: string): string =>
   execFileSync('sh', ['-c', line], { encoding: 'utf8', maxBuffer: 512 << 20 });

@@ -13,7 +13,7 @@ import {
   tagPolicies,
 } from '../shapes.ts';
 import { timeByRoom } from './profile.ts';
-import { MeasuredAgent, type Metrics, Rig, rounded, sh } from './rig.ts';
+import { MeasuredAgent, Rig, rounded, sh, valuesOf } from './rig.ts';
 
 /** A cluster that the agent starts into: what is in etcd, and how many interfaces of it are on the node. */
 interface Start {
@@ -91,16 +91,6 @@ export async function start(): Promise<{ figures: Record<string, number | string
     else rmSync(directory, { recursive: true });
   }
   return { figures };
-}
-
-/** Values of a metric by the value of its only label. */
-function valuesOf(metrics: Metrics, name: string): Map<string, number> {
-  const found = new Map<string, number>();
-  for (const [key, value] of metrics) {
-    const label = key.startsWith(`${name}{`) ? /="([^"]*)"/.exec(key)?.[1] : undefined;
-    if (label !== undefined) found.set(label, value);
-  }
-  return found;
 }
 
 /** Rules, sets and routes, without counters. */

@@ -47,8 +47,8 @@ export class AgentProcess {
   }
 
   /** Waits until what it says of its readiness is as wanted. */
-  async waitUnready(wanted: (reasons: string) => boolean, interval = 100): Promise<void> {
-    const end = performance.now() + 60_000;
+  async waitUnready(wanted: (reasons: string) => boolean, interval = 100, most = 60_000): Promise<void> {
+    const end = performance.now() + most;
     for (let reasons = await this.unready(); !wanted(reasons); reasons = await this.unready()) {
       if (performance.now() > end || this.#child.exitCode !== null)
         throw new Error(`agent: ${reasons}; exit ${this.#child.exitCode}; log:\n${this.log}`);

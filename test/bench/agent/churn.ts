@@ -1,0 +1,86 @@
+import { concat, endpoint, endpoints, LOCAL, namespaces, sixLabels, tagPolicies } from '../shapes.ts';
+import { MeasuredAgent, type Metrics, Rig, rounded } from './rig.ts';
+import type { Report } from './start.ts';
+
+/** 1 000 endpoints a second move to another address, one in twenty of them on this node, while the agent keeps up or does not. */
+
+const ENDPOINTS = 100_000;
+const ON_NODE = 200;
+const RATE = 1000;
+const SECONDS = Number(process.env.SECONDS ?? 60);
+/** Milliseconds between two handfuls of updates, and seconds between two looks at the agent. */
+const TICK = 10;
+const LOOK = 5;
+
+export async function measureChurn(line: string, report: Report): Promise<void> {
+  const rig = await Rig.make();
+  try {
+    rig.interfaces(ON_NODE);
+    const remote = endpoints(ENDPOINTS - ON_NODE, 'remote');
+    await rig.load(concat(tagPolicies(1000), namespaces(100), remote, endpoints(ON_NODE, LOCAL)));
+    const agent = new MeasuredAgent();
+    await agent.ready();
+    report(line, await churn(rig, agent));
+    await agent.stop();
+  } finally {
+    await rig.close();
+  }
+}
+
+async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, number | string>> {
+  const before = { memory: agent.memory(), cpu: agent.cpu(), metrics: await agent.metrics() };
+  const started = performance.now();
+  const queues: number[] = [];
+  const lags: number[] = [];
+  let sent = 0;
+  let onTheWay = 0;
+  let mostOnTheWay = 0;
+  let looked = 0;
+  while (performance.now() - started < SECONDS * 1000) {
+    const due = ((performance.now() - started) / 1000) * RATE;
+    for (; sent < due; sent++) {
+      const isLocal = sent % 20 === 0;
+      const n = (sent * 7) % (isLocal ? ON_NODE : ENDPOINTS - ON_NODE);
+      mostOnTheWay = Math.max(mostOnTheWay, ++onTheWay);
+      void rig
+        .put(endpoint(n, isLocal ? LOCAL : 'remote', `namespace-${n % 100}`, sixLabels(n)))
+        .then(() => onTheWay--);
+    }
+    await pause(TICK);
+    if (performance.now() - started < (looked + 1) * LOOK * 1000) continue;
+    looked++;
+    const metrics = await agent.metrics();
+    queues.push(metrics.get('tsnet_update_queue_length') ?? Number.NaN);
+    lags.push((metrics.get('tsnet_loop_lag_seconds{percentile="99"}') ?? Number.NaN) * 1000);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  const after = await agent.metrics();
+  return {
+    sent_per_s: Math.round(sent / seconds),
+    waiting_for_etcd_most: mostOnTheWay,
+    queue_each_5s: queues.join(' '),
+    loop_lag_p99_ms_each_5s: lags.map(rounded).join(' '),
+    passes: difference('tsnet_apply_seconds_count', before.metrics, after),
+    kernel_p50_s: quantile(0.5, before.metrics, after),
+    kernel_p99_s: quantile(0.99, before.metrics, after),
+    rss_before_mb: before.memory.now,
+    rss_after_mb: agent.memory().now,
+    cpu_share: rounded((agent.cpu() - before.cpu) / seconds),
+  };
+}
+
+const difference = (name: string, before: Metrics, after: Metrics): number =>
+  (after.get(name) ?? 0) - (before.get(name) ?? 0);
+
+/** The upper bound of the bucket that holds the quantile of the time from a datastore event to the kernel, over what came in between. */
+function quantile(share: number, before: Metrics, after: Metrics): string {
+  const name = 'tsnet_datastore_to_kernel_seconds';
+  const total = difference(`${name}_count`, before, after);
+  for (const key of after.keys()) {
+    const bound = new RegExp(`^${name}_bucket\\{le="([^"]+)"`).exec(key)?.[1];
+    if (bound !== undefined && difference(key, before, after) >= share * total) return `<= ${bound}`;
+  }
+  return 'unknown';
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
