@@ -58,7 +58,7 @@ class Graph implements PolicyGraph {
   readonly #node: string;
   readonly #sets = new SetRegistry();
   readonly #policies = new Map<PolicyId, Policy>();
-  readonly #profiles = new Map<string, Profile>();
+  readonly #profiles = new Map<string, Profile['spec']>();
   readonly #tiers = new Map<string, TierPlace>();
   readonly #items: Record<Labelled, Map<string, MemberItem>> = {
     WorkloadEndpoint: new Map(),
@@ -188,7 +188,7 @@ class Graph implements PolicyGraph {
   }
 
   #onProfile({ id, value }: UpdateOf<'Profile'>): void {
-    if (value) this.#profiles.set(id, value);
+    if (value) this.#profiles.set(id, value.spec);
     else this.#profiles.delete(id);
     this.#activeProfiles.touch(id);
     const labels = Object.entries(value?.spec.labelsToApply ?? {}).flat();

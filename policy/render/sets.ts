@@ -54,7 +54,10 @@ function isSix(member: string): boolean {
 function addMember(out: Set<string>, member: string): void {
   if (member === '0.0.0.0/0') out.add('0.0.0.0/1').add('128.0.0.0/1');
   else if (member === '::/0') out.add('::/1').add('8000::/1');
-  else out.add(member.replace(/\/32$|\/128$/, (length) => ((length === '/32') !== isSix(member) ? '' : length)));
+  else {
+    const host = isSix(member) ? '/128' : '/32';
+    out.add(member.endsWith(host) ? member.slice(0, -host.length) : member);
+  }
 }
 
 export interface WantedSet {

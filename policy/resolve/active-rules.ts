@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { Profile, Rule } from '#datastore';
 import type { ActivePolicy, ActiveProfile, PolicyId, ResolvedRule } from '../resolved.ts';
+import type { SetId } from '../types.ts';
 import type { Policy } from './policies.ts';
 import { scanRules } from './rules.ts';
 import type { SetRegistry } from './set-registry.ts';
@@ -17,8 +19,9 @@ export interface Read<V> {
 interface Slot<V> {
   users: number;
   value: V | undefined;
-  sets: readonly SetDefinition[];
-  /** As JSON, to tell only real changes. */
+  /** Sets that it holds, one entry for each time that it names one. */
+  sets: readonly SetId[];
+  /** A digest of what was told, to tell only real changes; the value itself as text would be as large again. */
   told: string | undefined;
 }
 
@@ -75,9 +78,9 @@ export class ActiveRules<V> {
     for (const key of this.#untold) {
       const slot = this.#slots.get(key);
       if (!slot) continue;
-      const text = slot.value === undefined ? undefined : JSON.stringify(slot.value);
-      if (text !== slot.told) changes.set(key, slot.value ?? null);
-      slot.told = text;
+      const digest = slot.value === undefined ? undefined : digestOf(slot.value);
+      if (digest !== slot.told) changes.set(key, slot.value ?? null);
+      slot.told = digest;
       if (slot.users === 0) this.#slots.delete(key);
     }
     this.#untold.clear();
@@ -90,14 +93,16 @@ export class ActiveRules<V> {
     const before = slot.sets;
     const read = slot.users > 0 ? this.#read(key) : undefined;
     slot.value = read?.value;
-    slot.sets = read?.sets ?? [];
-    for (const set of slot.sets) this.#sets.acquire(set);
-    for (const set of before) this.#sets.release(set.id);
+    for (const set of read?.sets ?? []) this.#sets.acquire(set);
+    slot.sets = (read?.sets ?? []).map(({ id }) => id);
+    for (const id of before) this.#sets.release(id);
     if (read?.problem === undefined) this.problems.delete(key);
     else this.problems.set(key, read.problem);
     this.#untold.add(key);
   }
 }
+
+const digestOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('base64');
 
 /**
  * Both directions of a policy or profile. One with a rule that cannot be read keeps its place but has no rules: it allows nothing, and what it
@@ -125,7 +130,7 @@ export function scanPolicy(id: PolicyId, policy: Policy): Read<ActivePolicy> {
   return { value: { id, tier, selector: policy.selector.text, ingress, egress }, sets, problem };
 }
 
-export function scanProfile(name: string, profile: Profile): Read<ActiveProfile> {
-  const { ingress, egress, sets, problem } = scanBoth(profile.spec, '');
+export function scanProfile(name: string, spec: Profile['spec']): Read<ActiveProfile> {
+  const { ingress, egress, sets, problem } = scanBoth(spec, '');
   return { value: { name, ingress, egress }, sets, problem };
 }

@@ -85,9 +85,12 @@ export function canonicalNet(text: string): string | null {
   return length === bitsOf(familyOf(addr)) ? `${addr}/${length}` : prefixOf(addr, length);
 }
 
-/** Entries that are no net are skipped, as Calico's agent does. */
+/** Entries that are no net are skipped, as Calico's agent does. A copy of what a filter gives has no room to spare: every endpoint has one. */
 const canonicalNets = (texts: readonly string[] | undefined): string[] =>
-  (texts ?? []).map(canonicalNet).filter((net) => net !== null);
+  (texts ?? [])
+    .map(canonicalNet)
+    .filter((net) => net !== null)
+    .slice();
 
 function namedPorts(
   ports: readonly { name?: string; protocol: string; port: number }[] | undefined,

@@ -61,9 +61,11 @@ function scanRule(rule: Rule, namespace: string, sets: SetDefinition[]): Result<
     ...(notIcmp && { notIcmp }),
     source: isNever ? neverMatching(source.value, sets) : source.value,
     destination: destination.value,
-    annotations: Object.entries(rule.metadata?.annotations ?? {})
-      .map(([key, value]) => `${key}=${value}`)
-      .sort(),
+    annotations: lean(
+      Object.entries(rule.metadata?.annotations ?? {})
+        .map(([key, value]) => `${key}=${value}`)
+        .sort(),
+    ),
   });
 }
 
@@ -116,16 +118,20 @@ function scanEntity(
     (serviceKind === 'nets' ? addressSets : portSets).push(need(serviceSet(namespace, name, serviceKind)));
   }
   return ok({
-    nets: nets.value,
-    notNets: notNets.value,
-    sets: addressSets,
-    notSets: notSelector ? [need(selectorSet(notSelector))] : [],
-    ports: ports.value.ranges,
-    portSets,
-    notPorts: notPorts.value.ranges,
-    notPortSets: notPorts.value.sets,
+    nets: lean(nets.value),
+    notNets: lean(notNets.value),
+    sets: lean(addressSets),
+    notSets: lean(notSelector ? [need(selectorSet(notSelector))] : []),
+    ports: lean(ports.value.ranges),
+    portSets: lean(portSets),
+    notPorts: lean(notPorts.value.ranges),
+    notPortSets: lean(notPorts.value.sets),
   });
 }
+
+/** Most criteria of most rules are empty, and share one list; the others get one without room to spare. */
+const lean = <T>(list: readonly T[]): readonly T[] => (list.length > 0 ? list.slice() : NOTHING);
+const NOTHING: readonly never[] = [];
 
 /** For a rule of contradictory families, and for one about HTTP, which packets cannot be held against: it can only allow, and allows nothing. */
 function neverMatching(entity: ResolvedEntity, sets: SetDefinition[]): ResolvedEntity {
