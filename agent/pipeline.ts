@@ -34,9 +34,15 @@ export interface PolicyPart {
   setConfig(config: RenderConfig): void;
   setFacts(facts: ClusterFacts): void;
   setHostInterfaces(interfaces: readonly HostInterface[]): void;
+  /** Does some of the calculation ahead of `flush`, about `limit` objects' worth; true if nothing is left. */
+  settle(limit: number): boolean;
   /** What differs from the flush before. */
   flush(): PolicyChanges;
 }
+
+/** Time that the calculation may take before the loop gets its turn (invariant I9), and how much of it is done between two looks at the clock. */
+const SLICE: Milliseconds = 5;
+const STRIDE = 64;
 
 /** Where the results of a turn go: the desired sides of the reconcilers. */
 export interface Desired {
@@ -94,6 +100,8 @@ export class Pipeline implements SyncSink {
   #held = false;
   #problems: readonly FelixProblem[] = [];
   #machine = '';
+  /** When the oldest input came in that no turn has covered yet. */
+  #since: Milliseconds | undefined;
   #overlayProblems: readonly string[] = [];
 
   constructor(options: PipelineOptions) {
@@ -176,6 +184,11 @@ export class Pipeline implements SyncSink {
     this.#held = !isReady;
     if (this.#live === 'no' && this.#status === 'in-sync' && isReady) this.#goLive();
     if (this.#live !== 'yes' || !isReady) return;
+    if (since !== undefined) this.#since = Math.min(since, this.#since ?? since);
+    if (!this.#settle()) {
+      this.#inbox.poke();
+      return;
+    }
     const dirty = new Set(this.#dirty);
     this.#dirty.clear();
     if (dirty.has('config')) this.#configure();
@@ -186,7 +199,16 @@ export class Pipeline implements SyncSink {
     this.#o.desired.routes(this.#o.routes.takeChanges());
     this.#o.bgp?.noteGround(this.#o.routes.takeGround());
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
-    this.#o.desired.request(since);
+    this.#o.desired.request(this.#since);
+    this.#since = undefined;
+  }
+
+  /** A slice of the calculation; false: there is more of it, or there was no time to see. */
+  #settle(): boolean {
+    const { policy, clock } = this.#o;
+    const end = clock.now() + SLICE;
+    while (!policy.settle(STRIDE)) if (clock.now() >= end) return false;
+    return true;
   }
 
   #goLive(): void {
