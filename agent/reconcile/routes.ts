@@ -70,6 +70,7 @@ export class RouteReconciler {
   readonly #strange = new Map<string, number>();
   /** Addresses whose flows are to be forgotten once their routes are settled. */
   #moved = new Set<Addr>();
+  #forgetting = false;
   #tail: Promise<unknown> = Promise.resolve();
   #readNeeded = true;
   /** `readBack` has been asked for: the desired side is whole. */
@@ -367,13 +368,20 @@ export class RouteReconciler {
     this.#timer = { due, cancel };
   }
 
-  /** In the background: the next endpoint with such an address is not kept waiting. */
+  /** In the background: the next endpoint with such an address is not kept waiting. What moves meanwhile is dealt with in one go afterwards. */
   #forgetMoved(): void {
-    if (this.#moved.size === 0) return;
+    if (this.#moved.size === 0 || this.#forgetting) return;
     const addresses = this.#moved;
     this.#moved = new Set();
-    this.#o.netlink.forgetFlows(addresses).then(
-      (count) => this.#counters.flows.inc(count),
+    this.#forgetting = true;
+    const forgotten = this.#o.netlink.forgetFlows(addresses).finally(() => {
+      this.#forgetting = false;
+    });
+    forgotten.then(
+      (count) => {
+        this.#counters.flows.inc(count);
+        this.#forgetMoved();
+      },
       (error) => {
         this.#o.log.warn({ error: messageOf(error), addresses: addresses.size }, 'flows not removed; tried again');
         for (const address of addresses) this.#moved.add(address);

@@ -1,4 +1,4 @@
-import { type Addr, bytesToAddr, FAMILIES, type Family } from '#core';
+import { type Addr, bytesToAddr, FAMILIES, type Family, familyOf } from '#core';
 import { type Datagram, F, type Message, type MessageWriter } from './message.ts';
 import { Requester } from './request.ts';
 import { afOf } from './route.ts';
@@ -27,11 +27,15 @@ export async function forgetFlows(addresses: ReadonlySet<Addr>): Promise<number>
   const requests = new Requester(12);
   try {
     const flows: Flow[] = [];
-    for (const family of FAMILIES)
+    const families = new Set([...addresses].map(familyOf));
+    for (const family of FAMILIES.filter((f) => families.has(f)))
       flows.push(
         ...(await requests.dump(
           (w, seq) => encodeHeader(w, CT.GET, F.REQUEST | F.DUMP, family, seq).end(),
           (d, m) => flowOf(d, m, family, addresses),
+          [],
+          // The table is one for all namespaces, and walked to its first flow of this one: tens of milliseconds.
+          true,
         )),
       );
     const failures = await requests.write(

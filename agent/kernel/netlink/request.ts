@@ -117,11 +117,13 @@ export class Requester {
   /**
    * Runs a dump and collects what `each` makes of its messages; begun again when the kernel says that it changed meanwhile.
    * @param absent errno names by which the kernel says that there is nothing of the kind
+   * @param inWorker the kernel looks through a large table before its first answer: the question is put from a worker thread
    */
   dump<T>(
     encode: (w: MessageWriter, seq: number) => void,
     each: (d: Datagram, m: Message) => T | null,
     absent: readonly string[] = [],
+    inWorker = false,
   ): Promise<T[]> {
     return this.#inTurn(async () => {
       for (let tries = 1; ; tries++) {
@@ -130,7 +132,7 @@ export class Requester {
           const one = each(d, m);
           if (one !== null) found.push(one);
         };
-        const whole = await this.#dumpOnce(encode, take, absent);
+        const whole = await this.#dumpOnce(encode, take, absent, inWorker);
         // The last try is taken as it is: its entries are true, and what it missed comes as an event or in the next resync.
         if (whole || tries === DUMP_TRIES) return found;
       }
@@ -241,11 +243,13 @@ export class Requester {
     encode: (w: MessageWriter, seq: number) => void,
     each: (d: Datagram, m: Message) => void,
     absent: readonly string[],
+    inWorker: boolean,
   ): Promise<boolean> {
     const seq = this.#next();
     this.#writer.reset();
     encode(this.#writer, seq);
-    this.#mustSend();
+    const errno = await this.#sendBatch(inWorker);
+    if (errno !== 0) throw new OperationalError('KERNEL', `netlink send: ${errnoName(errno)}`);
     let whole = true;
     for (let reads = 1; ; reads++) {
       const count = this.#socket.receive(this.#read);
