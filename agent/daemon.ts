@@ -8,7 +8,16 @@ import {
   type SpeakerEvents,
   serveControl,
 } from '#bgp';
-import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
+import {
+  type Clock,
+  createMetrics,
+  type Log,
+  type Metrics,
+  messageOf,
+  OperationalError,
+  realClock,
+  sleep,
+} from '#core';
 import {
   createResources,
   declareSyncMetrics,
@@ -95,7 +104,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const metrics = createMetrics();
   const health = new Health(clock);
   const base: Base = { config, clock, log, metrics, health, onStop: (stop) => stops.push(stop) };
-  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
+  makeRunDirectory(config.runDir);
   const runner = createRunner({ log });
   stops.push(() => runner.close());
   const lag = new LoopLag(metrics);
@@ -358,4 +367,12 @@ function storeConfig(config: AgentConfig): StoreConfig {
     ...(config.etcdKey && { keyFile: config.etcdKey }),
     ...(config.etcdUsername && { username: config.etcdUsername, password: config.etcdPassword }),
   };
+}
+
+function makeRunDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new OperationalError('CONFIG', `--run-dir ${path} cannot be made: ${messageOf(error)}`, { cause: error });
+  }
 }

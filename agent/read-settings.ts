@@ -12,6 +12,10 @@ export function agentCommand(version: string): Command {
     .description('The per-node agent: endpoints to routes, proxy ARP and policy, with the BGP speaker inside.')
     .version(version)
     .option('--config <FILE>', 'YAML file with any of these settings; keys are the flags in camel case')
+    .configureOutput({
+      outputError: (text, write) =>
+        write(`tsnet-agent: ${oneLine(text.replace(/^error: /, ''))}; see 'tsnet-agent --help'\n`),
+    })
     .exitOverride();
   for (const [, s] of entries) {
     if (!s.flag) continue;
@@ -21,6 +25,12 @@ export function agentCommand(version: string): Command {
   }
   return command;
 }
+
+const oneLine = (text: string): string =>
+  text
+    .trim()
+    .replace(/\.$/, '')
+    .replaceAll(/\s*\n\s*/g, ' ');
 
 /**
  * Reads all settings.

@@ -50,8 +50,11 @@ const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number])
 /** `ENODEV` for 19; the number itself where Node knows no name. */
 export const errnoName = (errno: number): string => ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
 
-const failed = (call: string): OperationalError =>
-  new OperationalError('KERNEL', `${call}: ${errnoName(native().ffi.errno())}`);
+function failed(call: string): OperationalError {
+  const name = errnoName(native().ffi.errno());
+  const remedy = name === 'EPERM' ? '; CAP_NET_ADMIN is missing: be root, or have it granted' : '';
+  return new OperationalError('KERNEL', `${call}: ${name}${remedy}`);
+}
 
 /** What a receive gave: bytes, nothing yet, or the news that the kernel had to drop messages. */
 export type Received = number | 'empty' | 'overrun';

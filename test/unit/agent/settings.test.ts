@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CommanderError } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { agentCommand, readSettings } from '../../../agent/read-settings.ts';
 
@@ -36,6 +37,20 @@ describe('where a setting comes from', () => {
 });
 
 describe('a wrong setting is named with where it stands and what would be right', () => {
+  test.each([
+    [['--nope'], "tsnet-agent: unknown option '--nope'; see 'tsnet-agent --help'\n"],
+    [
+      ['--node-nam', 'x'],
+      "tsnet-agent: unknown option '--node-nam' (Did you mean --node-name?); see 'tsnet-agent --help'\n",
+    ],
+    [['word'], "tsnet-agent: too many arguments. Expected 0 arguments but got 1; see 'tsnet-agent --help'\n"],
+  ])('%j is answered in one line', (argv, line) => {
+    const said: string[] = [];
+    const command = agentCommand('0').configureOutput({ writeErr: (text) => said.push(text) });
+    expect(() => readSettings(argv, {}, command)).toThrow(CommanderError);
+    expect(said).toEqual([line]);
+  });
+
   test.each([
     [['--as', 'x'], {}, "--as: 'x' must be an AS number, 1 to 4294967295"],
     [[], { AS: '0' }, "AS: '0' must be an AS number, 1 to 4294967295"],
