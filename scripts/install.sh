@@ -8,7 +8,7 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 [ -t 1 ] || say() { printf '==> %s\n' "$*"; }
 
 lab=(iproute2 iptables ipset nftables conntrack procps iputils-ping etcd-server bird2)
-tests=("${lab[@]}" etcd-client openssl podman runc containernetworking-plugins frr gobgpd openbgpd exabgp bgpdump prometheus tshark iputils-arping ndisc6 busybox-static gcc libc6-dev python3 zsh fish debootstrap)
+tests=("${lab[@]}" etcd-client openssl podman runc containernetworking-plugins frr gobgpd openbgpd exabgp bgpdump prometheus tshark iputils-arping ndisc6 busybox-static gcc libc6-dev python3 zsh fish debootstrap debian-archive-keyring)
 case "${1:-lab}" in
 lab) wanted=("${lab[@]}") ;;
 test) wanted=("${tests[@]}") ;;
