@@ -1,15 +1,16 @@
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
+  fsyncSync,
   mkdirSync,
-  readdirSync,
+  openSync,
   readFileSync,
   renameSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
 // Puts the CNI plugin and its configuration on the machine that the directories of this container are mounted from. Every file is made beside
 // its place and renamed into it: a runtime may start the plugin at any moment.
@@ -24,6 +25,10 @@ const seenAs = env.CNI_BIN_DIR_ON_HOST ?? '/opt/cni/bin';
 function place(path, write) {
   const next = `${path}.new`;
   write(next);
+  // On the disk before it has its name: a machine that loses power must not find half a plugin.
+  const file = openSync(next, 'r');
+  fsyncSync(file);
+  closeSync(file);
   renameSync(next, path);
   process.stdout.write(`installed ${path}\n`);
 }
@@ -34,15 +39,12 @@ place(join(bin, 'tsnet-node'), (path) => {
   copyFileSync(process.execPath, path);
   chmodSync(path, 0o755);
 });
-// What V8 keeps of the plugin, so that it starts faster; that of an older plugin goes once the new one is there.
-const kept = (directory) => readdirSync(directory).filter((name) => /^tsnet-cni\.\w+\.v8$/.test(name));
-for (const name of kept(dirname(source)))
-  place(join(bin, name), (path) => copyFileSync(join(dirname(source), name), path));
+// What V8 keeps of the plugin, so that it starts faster.
+if (existsSync(`${source}.v8`)) place(join(bin, 'tsnet-cni.v8'), (path) => copyFileSync(`${source}.v8`, path));
 place(join(bin, 'tsnet-cni'), (path) => {
   const text = readFileSync(source, 'utf8').replace(/^#!.*\n/, `#!${seenAs}/tsnet-node\n`);
   writeFileSync(path, text, { mode: 0o755 });
 });
-for (const name of kept(bin)) if (!existsSync(join(dirname(source), name))) rmSync(join(bin, name));
 
 // TLS files are copied for the plugin, which runs outside of this container.
 const certificates = env.ETCD_CERT_SOURCE ?? '/etc/tsnet/etcd';

@@ -1,9 +1,9 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import { asFunction, cacheName, codeCache, launcher } from './code-cache.mjs';
+import { asFunction, codeCache, launcher } from './code-cache.mjs';
 import { noLocales } from './no-locales.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -22,7 +22,7 @@ const noDaemonClient = {
 
 /**
  * tsnet-cni as one file that runs from any directory, with nothing of this project beside it (docs/adr/0010-tsnet-cni-file.md). `interpreter` is what
- * its first line names: a Node.js of its own for machines that have none in PATH. Beside it goes what V8 has compiled, `tsnet-cni.<hash>.v8`: with it the file
+ * its first line names: a Node.js of its own for machines that have none in PATH. Beside it goes what V8 has compiled, `tsnet-cni.v8`: with it the file
  * starts faster, without it it works as well.
  */
 export async function bundleCni({ entry, outfile, conditions = [], interpreter = '/usr/bin/env node' }) {
@@ -44,12 +44,11 @@ export async function bundleCni({ entry, outfile, conditions = [], interpreter =
   const source = asFunction(made.outputFiles[0].text);
   const directory = dirname(outfile);
   const program = basename(outfile);
-  const cache = cacheName(program, source);
   mkdirSync(directory, { recursive: true });
-  for (const name of readdirSync(directory).filter((name) => name.endsWith('.v8'))) rmSync(join(directory, name));
-  const start = launcher({ program, source: OWN_COMMENT, cache });
+  const kept = compiled({ program, source, directory });
+  const start = launcher({ program, source: OWN_COMMENT, kept });
   writeFileSync(outfile, `#!${interpreter}\n${start}${asComment(source)}`, { mode: 0o755 });
-  writeFileSync(join(directory, cache), compiled({ program, source, directory }));
+  writeFileSync(`${outfile}.v8`, kept);
 }
 
 /** The program is a comment at the end of its own file: V8 takes it from there as a script of its own, which can be kept compiled. */

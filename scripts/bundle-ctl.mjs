@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { asFunction, cacheName, codeCache, launcher } from './code-cache.mjs';
+import { asFunction, codeCache, launcher } from './code-cache.mjs';
 import { noLocales } from './no-locales.mjs';
 
 // tsnetctl as one file, with what V8 makes of it beside: Node.js spends more time on finding and compiling two hundred small modules than tsnetctl on
@@ -27,17 +27,15 @@ const made = await build({
 });
 const source = asFunction(made.outputFiles[0].text);
 const program = 'tsnetctl.js';
-const cache = cacheName(program, source);
 rmSync(outdir, { recursive: true, force: true });
 mkdirSync(outdir, { recursive: true });
 writeFileSync(join(outdir, program), source);
-writeFileSync(
-  join(outdir, 'main.cjs'),
-  launcher({ program, source: `readFileSync(__dirname + '/${program}', 'utf8')`, cache }),
-);
 
 const directory = mkdtempSync(join(tmpdir(), 'tsnetctl-'));
 writeFileSync(join(directory, 'n.yaml'), 'apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: n1}\n');
 const env = { DATASTORE_TYPE: 'directory', TSNET_DIRECTORY: directory };
-writeFileSync(join(outdir, cache), codeCache({ program, source, directory: outdir, args: ['get', 'nodes'], env }));
+const kept = codeCache({ program, source, directory: outdir, args: ['get', 'nodes'], env });
+writeFileSync(join(outdir, `${program}.v8`), kept);
+const text = `readFileSync(__dirname + '/${program}', 'utf8')`;
+writeFileSync(join(outdir, 'main.cjs'), launcher({ program, source: text, kept }));
 rmSync(directory, { recursive: true });

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 
 // Programs that are started again and again are kept as V8 has compiled them (docs/adr/0009): half of the time that they take to start is compiling.
 
@@ -10,21 +10,16 @@ import { join } from 'node:path';
 export const asFunction = (text) => `(function(exports,require,module,__filename,__dirname){${text}\n})`;
 
 /**
- * The name of what is kept of a program. It has the hash of the program, because V8 tells what it has kept only by the length of the source; that it comes from
- * another version of V8 it sees by itself, and compiles.
+ * JavaScript that runs a program. `source` is an expression for its text, `program` what the program is called in traces of the stack and, with .v8, the
+ * file beside this one in which `kept` may be. V8 believes what it finds there, if only it comes from the same version and a source of the same length: a byte
+ * that is wrong would end the program. So it is held against the sum of what the build has kept.
  */
-export const cacheName = (program, source) =>
-  `${program}.${createHash('sha256').update(source).digest('hex').slice(0, 12)}.v8`;
-
-/**
- * JavaScript that runs a program. `source` is an expression for its text, `cache` the name of a file beside this one, which may be missing, `program`
- * what the program is called in traces of the stack.
- */
-export const launcher = ({ program, source, cache }) => `'use strict';
+export const launcher = ({ program, source, kept }) => `'use strict';
 const { readFileSync } = require('node:fs');
 let cachedData;
 try {
-  cachedData = readFileSync(__dirname + '/${cache}');
+  const kept = readFileSync(__dirname + '/${program}.v8');
+  if (require('node:zlib').crc32(kept) === ${crc32(kept)}) cachedData = kept;
 } catch {} // Without it the start is slower, and nothing else.
 const script = new (require('node:vm').Script)(${source}, { filename: '${program}', cachedData });
 script.runInThisContext()(exports, require, module, __filename, __dirname);
@@ -39,7 +34,7 @@ export function codeCache({ program, source, directory, args = [], env = {}, inp
     try {
       writeFileSync(join(temporary, 'source'), source);
       const text = `readFileSync(${JSON.stringify(join(temporary, 'source'))}, 'utf8')`;
-      writeFileSync(warm, launcher({ program, source: text, cache: 'none' }) + keep);
+      writeFileSync(warm, launcher({ program, source: text, kept: Buffer.alloc(0) }) + keep);
       spawnSync(process.execPath, [warm, ...args], { env: { PATH: process.env.PATH, ...env }, input });
     } finally {
       rmSync(warm, { force: true });

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -312,7 +312,7 @@ test('the installer fills empty directories with all that the plugin needs, Node
       NODENAME: NODE,
     },
   });
-  expect(readdirSync(bin).sort()).toEqual(['tsnet-cni', expect.stringMatching(/^tsnet-cni\.\w+\.v8$/), 'tsnet-node']);
+  expect(readdirSync(bin).sort()).toEqual(['tsnet-cni', 'tsnet-cni.v8', 'tsnet-node']);
   const { plugins, name, cniVersion } = JSON.parse(readFileSync(join(net, '10-tsnet.conflist'), 'utf8'));
   const conf = {
     ...plugins[0],
@@ -333,4 +333,18 @@ test('the installer fills empty directories with all that the plugin needs, Node
   expect(added).toMatchObject({ status: 0 });
   await exchange(join(bin, 'tsnet-cni'), { ...env, CNI_COMMAND: 'DEL' }, JSON.stringify(conf));
   expect(await rig.held()).toEqual(NOTHING);
+});
+
+test('what V8 has kept of it is only believed as the build has left it', async () => {
+  const kept = readFileSync(join(rig.dir, 'bin/tsnet-cni.v8'));
+  const [file, copy] = [join(rig.dir, 'copy/tsnet-cni'), Buffer.from(kept)];
+  mkdirSync(join(rig.dir, 'copy'));
+  copyFileSync(join(rig.dir, 'bin/tsnet-cni'), file);
+  // A quarter of it is wrong: V8 would end the program.
+  copy.fill(0xa5, copy.length / 2, copy.length * 0.75);
+  for (const found of [kept, copy, kept.subarray(0, 1000)]) {
+    writeFileSync(`${file}.v8`, found);
+    const { status, stdout } = await exchange(file, { PATH: process.env.PATH, CNI_COMMAND: 'VERSION' }, '{}');
+    expect([status, JSON.parse(stdout).supportedVersions]).toEqual([0, expect.arrayContaining(['0.3.1', '1.1.0'])]);
+  }
 });
