@@ -1,6 +1,8 @@
 import { COMMUNITY, neighbourAs } from '../attributes.ts';
-import { encodeAttributes } from '../wire/attributes-out.ts';
-import type { PathAttributes } from '../wire/types.ts';
+import { attributesOfKey } from '../wire/attribute-key.ts';
+import { attributeKey } from '../wire/attributes-out.ts';
+import type { PathAttributes, RouterId } from '../wire/types.ts';
+import { ByteTable, hashOf } from './byte-table.ts';
 import { NextHopTable } from './next-hops.ts';
 import { grown } from './prefixes.ts';
 
@@ -8,10 +10,12 @@ import { grown } from './prefixes.ts';
 export const DEFAULT_LOCAL_PREF = 100;
 
 const MIN = 64;
+/** Values that are at hand without decoding: what was read lately is told next. A power of two. */
+const RECENT = 2048;
 
 /**
- * Attribute sets as small integers, equal sets once, with what the decision process compares in columns. An id lives while it is held;
- * id 0 is no set.
+ * Attribute sets as small integers, equal sets once, with what the decision process compares in columns. A set is kept as its bytes, a tenth of
+ * what the value takes. An id lives while it is held; id 0 is no set.
  */
 export class AttributeTable {
   localPref = new Uint32Array(MIN);
@@ -27,19 +31,31 @@ export class AttributeTable {
   /** Id in `nextHops`. */
   nextHop = new Uint32Array(MIN);
   readonly nextHops = new NextHopTable();
+  /** ORIGINATOR_ID, where `hasOriginator` is 1. */
+  #originator = new Uint32Array(MIN);
+  #hasOriginator = new Uint8Array(MIN);
+  /** How many hold the set; of a free id the next free one. */
   #refs = new Uint32Array(MIN);
-  readonly #values: (PathAttributes | undefined)[] = [undefined];
-  readonly #keys: string[] = [''];
-  readonly #ids = new Map<string, number>();
-  readonly #free: number[] = [];
+  readonly #keys = new ByteTable();
+  readonly #recent: (PathAttributes | undefined)[] = new Array(RECENT).fill(undefined);
+  readonly #recentIds = new Uint32Array(RECENT);
+  #free = 0;
+  #end = 1;
   #lastValue: PathAttributes | null = null;
   #lastId = 0;
 
   get count(): number {
-    return this.#ids.size;
+    return this.#keys.count;
   }
   valueOf(id: number): PathAttributes {
-    return this.#values[id] as PathAttributes;
+    const slot = id % RECENT;
+    if (this.#recentIds[slot] === id) return this.#recent[slot] as PathAttributes;
+    const value = attributesOfKey(this.#keys.arena, this.#keys.startOf(id), this.#keys.endOf(id));
+    this.#remember(id, value);
+    return value;
+  }
+  originatorOf(id: number): RouterId | null {
+    return this.#hasOriginator[id] === 1 ? this.#originator[id] : null;
   }
   /** The id of the set, held once more for the caller, who releases it. */
   intern(value: PathAttributes): number {
@@ -47,12 +63,13 @@ export class AttributeTable {
       this.#refs[this.#lastId]++;
       return this.#lastId;
     }
-    const key = keyOf(value);
-    let id = this.#ids.get(key);
-    if (id === undefined) {
+    const key = attributeKey(value);
+    const hash = hashOf(key);
+    let id = this.#keys.find(key, hash);
+    if (id === 0) {
       id = this.#add(value);
-      this.#keys[id] = key;
-      this.#ids.set(key, id);
+      this.#keys.add(id, key, hash);
+      this.#remember(id, value);
     }
     this.#refs[id]++;
     this.#lastValue = value;
@@ -64,18 +81,30 @@ export class AttributeTable {
   }
   release(id: number): void {
     if (--this.#refs[id] > 0) return;
-    this.#ids.delete(this.#keys[id]);
-    this.#keys[id] = '';
-    this.#values[id] = undefined;
     this.nextHops.release(this.nextHop[id]);
-    this.#free.push(id);
+    this.#keys.remove(id);
+    const slot = id % RECENT;
+    if (this.#recentIds[slot] === id) {
+      this.#recentIds[slot] = 0;
+      this.#recent[slot] = undefined;
+    }
+    this.#refs[id] = this.#free;
+    this.#free = id;
     if (id === this.#lastId) this.#lastValue = null;
   }
 
-  #add(value: PathAttributes): number {
-    const id = this.#free.pop() ?? this.#values.length;
+  #remember(id: number, value: PathAttributes): void {
+    this.#recentIds[id % RECENT] = id;
+    this.#recent[id % RECENT] = value;
+  }
+  #take(): number {
+    const id = this.#free === 0 ? this.#end++ : this.#free;
+    if (id === this.#free) this.#free = this.#refs[id];
     if (id >= this.localPref.length) this.#grow();
-    this.#values[id] = value;
+    return id;
+  }
+  #add(value: PathAttributes): number {
+    const id = this.#take();
     this.localPref[id] = value.localPref ?? DEFAULT_LOCAL_PREF;
     this.pathLength[id] = pathLengthOf(value);
     this.origin[id] = value.origin;
@@ -84,6 +113,8 @@ export class AttributeTable {
     this.clusters[id] = value.clusterList.length;
     this.longLivedStale[id] = value.communities.includes(COMMUNITY.llgrStale) ? 1 : 0;
     this.nextHop[id] = this.nextHops.hold(value.nextHop);
+    this.#originator[id] = value.originatorId ?? 0;
+    this.#hasOriginator[id] = value.originatorId === null ? 0 : 1;
     this.#refs[id] = 0;
     return id;
   }
@@ -97,6 +128,8 @@ export class AttributeTable {
     this.clusters = grown(this.clusters, size);
     this.longLivedStale = grown(this.longLivedStale, size);
     this.nextHop = grown(this.nextHop, size);
+    this.#originator = grown(this.#originator, size);
+    this.#hasOriginator = grown(this.#hasOriginator, size);
     this.#refs = grown(this.#refs, size);
   }
 }
@@ -106,10 +139,3 @@ function pathLengthOf({ asPath }: PathAttributes): number {
   for (const segment of asPath) length += segment.type === 'set' ? 1 : segment.asNumbers.length;
   return length;
 }
-
-/** Equal bytes mean equal sets; as a string of bytes they key a map without an object each. */
-function keyOf(value: PathAttributes): string {
-  const bytes = encodeAttributes(value, FLAVOUR, true);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-}
-const FLAVOUR = { fourOctetAs: true };

@@ -128,7 +128,7 @@ function merit(row: number, step: Measured, c: Candidates): number {
       return attributes.nextHops.reach[attributes.nextHop[attr]] === REACH.gateway ? 1 : 0;
     case 'BGP identifier':
       // RFC 4456 §9: of a reflected route the one that brought it into the AS.
-      return attributes.valueOf(attr).originatorId ?? source().routerId;
+      return attributes.originatorOf(attr) ?? source().routerId;
     case 'cluster list length':
       return attributes.clusters[attr];
     case 'path identifier':

@@ -1,5 +1,5 @@
 import { Writer } from '#core';
-import { ATTRIBUTE, ATTRIBUTES, FLAG, type Flavour } from './attribute.ts';
+import { ATTRIBUTE, ATTRIBUTES, FLAG, type Flavour, nextHopBytes } from './attribute.ts';
 import type { PathAttributes, UnknownAttribute } from './types.ts';
 
 /** From a value to bytes: in ascending order of codes (RFC 4271 §5), flags and lengths as short as they go. */
@@ -18,6 +18,24 @@ const block = new Writer(4096);
  */
 export function encodeAttributes(attributes: PathAttributes, flavour: Flavour, nextHop: boolean): Uint8Array {
   block.length = 0;
+  putAttributes(attributes, flavour, nextHop);
+  return block.done();
+}
+
+/**
+ * The bytes under which equal values are the same: the length of the next hop and the next hop, then the other attributes, four-octet. A view, valid
+ * until the next encoding; `attributesOfKey` reads it.
+ */
+export function attributeKey(attributes: PathAttributes): Uint8Array {
+  const hop = nextHopBytes(attributes);
+  block.length = 0;
+  block.u8(hop.length).put(hop);
+  putAttributes(attributes, FOUR_OCTET, false);
+  return block.view();
+}
+const FOUR_OCTET: Flavour = { fourOctetAs: true };
+
+function putAttributes(attributes: PathAttributes, flavour: Flavour, nextHop: boolean): void {
   const { unknown, partial } = attributes;
   let next = 0;
   for (const code of CODES) {
@@ -29,12 +47,7 @@ export function encodeAttributes(attributes: PathAttributes, flavour: Flavour, n
     end(at);
   }
   while (next < unknown.length) putUnknown(unknown[next++]);
-  return block.done();
 }
-
-/** The bytes under which equal values are the same: four-octet, with the next hop of any family in NEXT_HOP. */
-export const attributeKey = (attributes: PathAttributes): Uint8Array =>
-  encodeAttributes(attributes, { fourOctetAs: true }, true);
 
 /** RFC 4271 §9: the Partial bit says that a speaker on the way did not know the attribute. */
 function putUnknown({ code, value }: UnknownAttribute): void {

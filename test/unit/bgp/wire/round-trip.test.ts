@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type Addr, addrBytes, type Family } from '#core';
 import { withNextHop } from '../../../../bgp/attributes.ts';
 import { nextHopBytes } from '../../../../bgp/wire/attribute.ts';
+import { attributesOfKey } from '../../../../bgp/wire/attribute-key.ts';
 import { attributeKey, encodeAttributes } from '../../../../bgp/wire/attributes-out.ts';
 import { nextFrame } from '../../../../bgp/wire/frame.ts';
 import { decodeMessage } from '../../../../bgp/wire/message.ts';
@@ -57,6 +58,9 @@ function through(attributes: PathAttributes, family: Family, ctx: DecodeContext)
   return got!;
 }
 
+/** A view is overwritten by the next encoding. */
+const keyOf = (attributes: PathAttributes) => Buffer.from(attributeKey(attributes));
+
 describe('attributes', () => {
   const nextHops: [string, Family, fc.Arbitrary<Addr>][] = [
     ['IPv4', 4, addrOf(4)],
@@ -86,14 +90,26 @@ describe('attributes', () => {
     const value = attributesOf(fc.oneof(addrOf(4), addrOf(6)));
     fc.assert(
       fc.property(value, value, (a, b) => {
-        expect(attributeKey({ ...a })).toEqual(attributeKey(a));
+        expect(keyOf({ ...a })).toEqual(keyOf(a));
         let same = true;
         try {
           expect(a).toEqual(b);
         } catch {
           same = false;
         }
-        expect(Buffer.compare(attributeKey(a), attributeKey(b)) === 0).toBe(same);
+        expect(Buffer.compare(keyOf(a), keyOf(b)) === 0).toBe(same);
+      }),
+    );
+  });
+  test('a key holds the whole value', () => {
+    const linkLocalOrNone = fc.option(linkLocal);
+    fc.assert(
+      fc.property(attributesOf(addrOf(4)), attributesOf(addrOf(6)), linkLocalOrNone, (four, six, nextHopLinkLocal) => {
+        for (const value of [four, { ...six, nextHopLinkLocal }]) {
+          const key = keyOf(value);
+          const padded = Buffer.concat([Buffer.alloc(3, 7), key, Buffer.alloc(3, 7)]);
+          expect(attributesOfKey(padded, 3, 3 + key.length)).toEqual(value);
+        }
       }),
     );
   });
