@@ -67,8 +67,10 @@ export class AttributeTable {
     const hash = hashOf(key);
     let id = this.#keys.find(key, hash);
     if (id === 0) {
-      id = this.#add(value);
+      id = this.#take();
+      // First, because the next encoding overwrites the key.
       this.#keys.add(id, key, hash);
+      this.#fill(id, value);
       this.#remember(id, value);
     }
     this.#refs[id]++;
@@ -103,8 +105,7 @@ export class AttributeTable {
     if (id >= this.localPref.length) this.#grow();
     return id;
   }
-  #add(value: PathAttributes): number {
-    const id = this.#take();
+  #fill(id: number, value: PathAttributes): void {
     this.localPref[id] = value.localPref ?? DEFAULT_LOCAL_PREF;
     this.pathLength[id] = pathLengthOf(value);
     this.origin[id] = value.origin;
@@ -116,7 +117,6 @@ export class AttributeTable {
     this.#originator[id] = value.originatorId ?? 0;
     this.#hasOriginator[id] = value.originatorId === null ? 0 : 1;
     this.#refs[id] = 0;
-    return id;
   }
   #grow(): void {
     const size = this.localPref.length * 2;
