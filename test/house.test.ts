@@ -101,7 +101,7 @@ describe('who may touch the world', () => {
   /** A pattern of modules or globals, and the only paths that may use it. */
   const doors: { what: RegExp; only: RegExp; because: string }[] = [
     {
-      what: /^(node:)?child_process$/,
+      what: /^(node:)?child_process$|^execa$/,
       only: /^agent\/kernel\/|^deploy\/lab\/|^cni\//,
       because: 'only the kernel door starts commands',
     },

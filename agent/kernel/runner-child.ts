@@ -1,49 +1,45 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { execa } from 'execa';
 import { realClock } from '#core';
 import type { CommandResult, RunnerReply, RunnerRequest } from './runner.ts';
 
 /**
- * The process that starts commands (runner.ts). It holds nothing, so its forks are cheap; it ends when the agent does. It starts them without
- * more around it than they need: what execa does for a command takes as long as many a command of ours.
+ * The process that starts commands (runner.ts). It holds nothing, so its forks are cheap; it ends when the agent does.
  */
 const MAX_OUTPUT = 256 * 1024 * 1024;
-const ENVIRONMENT = { ...process.env, LC_ALL: 'C' };
 
-function run({ id, argv, stdin = '', timeout, maxOutput = MAX_OUTPUT }: RunnerRequest): Promise<CommandResult> {
+async function run({ id, argv, stdin, timeout, maxOutput = MAX_OUTPUT }: RunnerRequest): Promise<CommandResult> {
   const [file, ...args] = argv;
-  // A group of its own, so that what the command started ends with it; otherwise an orphan would hold its output open.
-  const child = spawn(file, args, { detached: true, env: ENVIRONMENT, stdio: 'pipe' });
-  const { pid } = child;
-  if (pid !== undefined) reply({ id, started: pid });
   let ended: CommandResult['ended'];
-  const end = (why: CommandResult['ended']) => {
-    ended ??= why;
-    endGroup(pid);
-  };
-  const stdout = collect(child.stdout, maxOutput, () => end('output'));
-  const stderr = collect(child.stderr, maxOutput, () => end('output'));
-  // A command that ends without reading all of its input says by its exit code whether that was right.
-  child.stdin.on('error', () => {});
-  child.stdin.end(stdin);
-  const cancel = realClock.after(timeout, () => end('timeout'));
-  return new Promise<CommandResult>((resolve, reject) => {
-    child.on('error', (error) => reject(new Error(`${file} cannot be started: ${error.message}`)));
-    child.on('close', (code) => {
-      if (pid !== undefined) resolve({ code, stdout: stdout(), stderr: stderr(), pid, ...(ended && { ended }) });
-    });
-  }).finally(cancel);
-}
-
-/** Keeps what comes, up to a bound; gives it as text. */
-function collect(stream: ChildProcessWithoutNullStreams['stdout'], most: number, onTooMuch: () => void): () => string {
-  const parts: Buffer[] = [];
-  let size = 0;
-  stream.on('data', (part: Buffer) => {
-    if (size + part.length > most) return onTooMuch();
-    size += part.length;
-    parts.push(part);
+  const child = execa(file, args, {
+    input: stdin ?? '',
+    reject: false,
+    stripFinalNewline: false,
+    maxBuffer: maxOutput,
+    encoding: 'utf8',
+    // A group of its own, so that what the command started ends with it; otherwise an orphan would hold its output open.
+    detached: true,
+    cleanup: false,
+    env: { LC_ALL: 'C' },
   });
-  return () => Buffer.concat(parts).toString('utf8');
+  if (child.pid !== undefined) reply({ id, started: child.pid });
+  const cancel = realClock.after(timeout, () => {
+    ended = 'timeout';
+    endGroup(child.pid);
+  });
+  const result = await child;
+  cancel();
+  if (result.isMaxBuffer) {
+    ended = 'output';
+    endGroup(child.pid);
+  }
+  if (child.pid === undefined) throw new Error(`${file} cannot be started: ${result.shortMessage ?? 'unknown'}`);
+  return {
+    code: result.exitCode ?? null,
+    stdout: result.stdout,
+    stderr: result.stderr,
+    pid: child.pid,
+    ...(ended && { ended }),
+  };
 }
 
 function endGroup(pid: number | undefined): void {
