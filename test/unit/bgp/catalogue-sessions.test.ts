@@ -153,6 +153,23 @@ describe('connections', () => {
     net.pass(3);
     expect(peer.messages.map((m) => [...m.subarray(18, 21)])).toEqual([[3, 4, 0]]);
   });
+  test('F14 a peer that takes nothing for eight minutes is given up, although it goes on talking (RFC 9687)', async () => {
+    await begin();
+    establish();
+    here.originate('10.1.0.0/16');
+    net.ends[0].far.stuck = true;
+    here.originate('10.2.0.0/16');
+    for (let i = 0; i < 46; i++) {
+      net.pass(10);
+      peer.send(KEEPALIVE);
+      expect(state()).toBe('Established');
+    }
+    net.pass(30);
+    expect(here.speaker.peers()[0]).toMatchObject({
+      flaps: 1,
+      lastError: 'the peer took nothing for longer than the send hold time',
+    });
+  });
   test('F15 a speaker that was held up reads before it gives a peer up', async () => {
     await begin();
     establish();

@@ -1,4 +1,5 @@
 import { type Addr, addr, FakeClock, type Family, type Prefix, prefix, silentLog } from '#core';
+import type { OpenBfdSocket } from '../../../bgp/bfd/endpoint.ts';
 import { createSpeaker } from '../../../bgp/speaker.ts';
 import type {
   AcceptRule,
@@ -96,6 +97,9 @@ export class Network {
   readonly dialled: ConnectOptions[] = [];
   readonly rules = new Map<string, readonly AcceptRule[]>();
   #queue: (() => void)[] = [];
+  /** BFD packets are lost. */
+  isBfdCut = false;
+  readonly #bfd = new Map<string, (bytes: Uint8Array, from: Addr) => void>();
   readonly #listeners = new Map<string, (connection: TcpConnection) => void>();
 
   later(run: () => void): void {
@@ -123,6 +127,17 @@ export class Network {
     }
     this.settle();
   }
+  /** Sockets of BFD: a datagram arrives at once, or not at all. */
+  readonly openBfd: OpenBfdSocket = (port, local, _multihop, onPacket) => {
+    this.#bfd.set(`${local} ${port}`, onPacket);
+    return {
+      send: (bytes, to, toPort) => {
+        const copy = bytes.slice();
+        if (!this.isBfdCut) this.later(() => this.#bfd.get(`${to} ${toPort}`)?.(copy, local));
+      },
+      close: () => this.#bfd.delete(`${local} ${port}`),
+    };
+  };
   transport(own: Addr): Transport {
     return {
       connect: (options, done) => this.#connect(own, options, done),
@@ -278,7 +293,13 @@ export class Node {
           this.restartsComplete++;
         },
       },
-      { clock: net.clock, log: silentLog, transport: net.transport(this.address), defer: (run) => net.later(run) },
+      {
+        clock: net.clock,
+        log: silentLog,
+        transport: net.transport(this.address),
+        openBfd: net.openBfd,
+        defer: (run) => net.later(run),
+      },
     );
     this.speaker.configure({
       asNumber,

@@ -1,5 +1,10 @@
-import { expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../../../bgp/bgpd/config.ts';
+import { schema } from '../../../../bgp/bgpd/schema.ts';
+import { EFFECTS } from '../../../../bgp/reset.ts';
+import type { PeerConfig } from '../../../../bgp/types.ts';
 
 const GOOD = `asNumber: 65000
 routerId: 10.99.0.1
@@ -63,3 +68,29 @@ test.each([
   ],
   ['no YAML', 'asNumber: [', [expect.stringMatching(/^bgpd\.yaml:\d+: /)]],
 ])('%s is refused with its place', (_, text, expected) => expect(errors(text)).toEqual(expected));
+
+describe('docs/BGPD.md', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../../../docs/BGPD.md'), 'utf8');
+  const rows = new Map(
+    page
+      .split('\n')
+      .filter((line) => line.startsWith('| `'))
+      .map((line) => line.split('|').map((cell) => cell.trim()))
+      .map((cells) => [cells[1].replaceAll('`', ''), cells[4]]),
+  );
+  const FIELDS: Readonly<Record<string, keyof PeerConfig>> = {
+    asNumber: 'asNumbers',
+    import: 'importPolicy',
+    export: 'exportPolicy',
+  };
+  test('names every key of the speaker', () => {
+    expect(Object.keys(schema.shape).filter((key) => key !== 'peers' && !rows.has(key))).toEqual([]);
+  });
+  test('says of every key of a peer what a change does, as bgp/reset.ts has it', () => {
+    const peer = schema.shape.peers.def.innerType.element;
+    const told = Object.keys(peer.shape).map((key) => [key, rows.get(key)]);
+    expect(told).toEqual(
+      Object.keys(peer.shape).map((key) => [key, EFFECTS[FIELDS[key] ?? (key as keyof PeerConfig)]]),
+    );
+  });
+});
