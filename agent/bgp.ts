@@ -157,6 +157,10 @@ export class Bgp {
       return { ...route, inKernel, reason: route.reason ?? (missing ? this.#whyNotInKernel(route.prefix) : null) };
     });
   }
+  /** MRT (RFC 6396). */
+  dump(): Promise<Uint8Array> {
+    return this.#speaker.dumpMrt();
+  }
   get problems(): readonly IntentProblem[] {
     return this.#intent?.problems ?? [];
   }

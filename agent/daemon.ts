@@ -2,8 +2,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   declarePeerMetrics,
+  dumpToFile,
   type RouteInfo,
-  type RouteQuery,
+  readRouteQuery,
   type Speaker,
   type SpeakerEvents,
   serveControl,
@@ -343,7 +344,8 @@ async function control({ config, log, onStop }: Base, status: () => NodeStatus, 
     {
       'node.status': status,
       'bgp.peers': () => bgp?.peers() ?? [],
-      'bgp.routes': (query) => bgp?.routes(query as RouteQuery) ?? [],
+      'bgp.routes': (query) => bgp?.routes(readRouteQuery(query)) ?? [],
+      'bgp.dump': (params) => dumpToFile(params, async () => (await bgp?.dump()) ?? new Uint8Array(0)),
     },
     log,
   );

@@ -17,6 +17,7 @@ import type { BgpdHost } from './bgpd/program.ts';
 
 export type { BgpdHost, KernelRoutes, RouteEvents } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
+export { dumpToFile } from './dump-file.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
 export { readRouteQuery } from './query.ts';
 export { PrefixTable } from './rib/prefixes.ts';

@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import { type Addr, OperationalError, type Prefix, parseAddr, parsePrefix, type Result } from '#core';
 import type { RouteQuery } from './types.ts';
 
@@ -22,6 +23,16 @@ export function readRouteQuery(params: Readonly<Record<string, unknown>>): Route
  * @throws OperationalError VALIDATION
  */
 export const readPeer = ({ peer }: Readonly<Record<string, unknown>>): Addr => need<Addr>(parseAddr(String(peer)));
+
+/**
+ * The parameter of `bgp.dump`: where the daemon writes to.
+ * @throws OperationalError VALIDATION
+ */
+export function readDumpFile({ file }: Readonly<Record<string, unknown>>): string {
+  if (typeof file !== 'string' || !isAbsolute(file))
+    throw new OperationalError('VALIDATION', `bgp.dump needs file, an absolute path; it is '${String(file)}'`);
+  return file;
+}
 
 function need<T>(parsed: Result<T, string>): T {
   if (!parsed.ok) throw new OperationalError('VALIDATION', parsed.error);

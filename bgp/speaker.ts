@@ -187,8 +187,18 @@ class BgpSpeaker implements Speaker {
     if (!peer.requestRefresh())
       throw new OperationalError('UNAVAILABLE', `${address} cannot be asked: ${peer.state}, or without route refresh`);
   }
-  dumpMrt(): Uint8Array {
-    return this.#config ? dumpTable(this.#ribs, this.#neighbours, this.#config, this.#clock.date()) : new Uint8Array(0);
+  dumpMrt(): Promise<Uint8Array> {
+    const config = this.#config;
+    if (!config) return Promise.resolve(new Uint8Array(0));
+    const dump = dumpTable(this.#ribs, this.#neighbours, config, this.#clock.date());
+    return new Promise((resolve) =>
+      this.#loop.add(() => {
+        let step = dump.next();
+        while (!step.done && !this.#loop.isSpent) step = dump.next();
+        if (step.done) resolve(step.value);
+        return !step.done;
+      }),
+    );
   }
   async stop(mode: 'restart' | 'shutdown', text = ''): Promise<void> {
     this.#restart?.cancel();

@@ -257,8 +257,8 @@ export interface Speaker {
    * @throws OperationalError NOT_FOUND no such peer; UNAVAILABLE it is not established, or does not know route refresh.
    */
   refresh(peer: Addr): void;
-  /** Writes an MRT TABLE_DUMP_V2 (RFC 6396) of the table. */
-  dumpMrt(): Uint8Array;
+  /** An MRT TABLE_DUMP_V2 (RFC 6396) of the table, made in slices. */
+  dumpMrt(): Promise<Uint8Array>;
   /**
    * `restart`: close TCP without NOTIFICATION, so that peers keep our routes (RFC 4724). `shutdown`: GSHUT (RFC 8326), then Cease with the text
    * (RFC 9003), and routes are gone.

@@ -100,6 +100,12 @@ function addBgp(program: Command, run: Runner): void {
       '\nExamples:\n  tsnetctl bgp routes\n  tsnetctl bgp routes 10.65.0.0/26 --why\n  tsnetctl bgp routes --received 10.0.0.1 -o json',
     )
     .action(run(async () => (await import('./verbs/bgp.ts')).routes));
+  bgp
+    .command('dump')
+    .description('the table as an MRT file (RFC 6396), written by the daemon')
+    .argument('<file>', 'where to')
+    .addHelpText('after', '\nExample:\n  tsnetctl bgp dump /tmp/table.mrt && bgpdump /tmp/table.mrt')
+    .action(run(async () => (await import('./verbs/bgp.ts')).dump));
 }
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];

@@ -14,6 +14,7 @@ import {
   VERSION,
 } from '#core';
 import { type ControlServer, serveControl } from '../control.ts';
+import { dumpToFile } from '../dump-file.ts';
 import { declarePeerMetrics } from '../peer-metrics.ts';
 import { readPeer, readRouteQuery } from '../query.ts';
 import { createSpeaker } from '../speaker.ts';
@@ -146,6 +147,7 @@ class Daemon {
     return {
       'bgp.peers': () => this.#speaker.peers(),
       'bgp.routes': (params: Readonly<Record<string, unknown>>) => this.#speaker.routes(readRouteQuery(params)),
+      'bgp.dump': (params: Readonly<Record<string, unknown>>) => dumpToFile(params, () => this.#speaker.dumpMrt()),
       'bgp.refresh': (params: Readonly<Record<string, unknown>>) => this.#speaker.refresh(readPeer(params)),
     };
   }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { PeerStatus, RouteInfo, RouteQuery } from '#bgp';
 import { OperationalError, type Prefix, parseAddr, parsePrefix } from '#core';
 import { ask, published, type Where } from '../agent-client.ts';
@@ -183,3 +184,10 @@ function showRoutes({ io }: Session, found: readonly OfNode<RouteInfo>[], option
 const ORIGIN = { IGP: 'i', EGP: 'e', INCOMPLETE: '?' } as const;
 const asPath = ({ asPath: path, origin }: RouteInfo): string =>
   [...path.map((as) => (typeof as === 'number' ? String(as) : `{${as.set.join(',')}}`)), ORIGIN[origin]].join(' ');
+
+/** `bgp dump FILE`: the daemon writes its table as an MRT file. */
+export async function dump(session: Session, file: string): Promise<number> {
+  const { bytes } = await ask<{ bytes: number }>(session, 'bgp.dump', { file: resolve(file) });
+  session.io.stdout.write(`${bytes} bytes in ${file}\n`);
+  return 0;
+}

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { LocalRoute, PeerConfig, PeerStatus, RouteInfo, Speaker, SpeakerEvents } from '#bgp';
+import type { LocalRoute, PeerConfig, PeerStatus, ResolvingRoute, RouteInfo, Speaker, SpeakerEvents } from '#bgp';
 import { addr, FakeClock, prefix, silentLog } from '#core';
 import { Bgp } from '../../../agent/bgp.ts';
 import type { BgpIntent } from '../../../agent/bgp-intent/index.ts';
@@ -37,6 +37,7 @@ let kernel: Set<string>;
 let events: Required<SpeakerEvents>;
 let advertised: string[];
 let restarting: boolean[];
+let noted: Map<string, ResolvingRoute | null>;
 let bgp: Bgp;
 
 /** What the kernel holds after an apply of everything that the table wants. */
@@ -52,6 +53,7 @@ beforeEach(() => {
   kernel = new Set();
   advertised = [];
   restarting = [];
+  noted = new Map();
   const fake: Partial<Speaker> = {
     configure: (config) => restarting.push(config.restarting),
     setPeers: () => {},
@@ -59,6 +61,9 @@ beforeEach(() => {
       advertised = all.map((r) => r.prefix);
     },
     setConnected: () => {},
+    noteRoutes: (changes) => {
+      for (const [to, route] of changes) noted.set(to, route);
+    },
     start: async () => {},
     stop: async () => {},
     routes: () => [{ prefix: block, best: true, source: 'Local', reason: null } as RouteInfo],
@@ -210,4 +215,44 @@ test('a session is logged when it comes up, when it goes down, and when the reas
   state('Active', 'TCP: ECONNREFUSED');
   state('Established');
   expect(lines).toEqual(['info up', 'warn hold timer expired', 'warn TCP: ECONNREFUSED', 'info up']);
+});
+
+describe('what next hops are resolved by', () => {
+  const hop = (gateway: string, link = 'eth0') => ({ hops: [{ address: addr(gateway), interface: link }] });
+  const to = prefix('10.65.1.5/32');
+  const workload = { to, metric: 1024, table: 254, via: { type: 'link' as const, link: 'cali1' } };
+
+  test('the routes of others, and of ours those that BGP did not learn; ours first', () => {
+    bgp.noteForeign(new Map([[to, hop('10.0.0.254')]]));
+    expect(noted.get(to)).toEqual(hop('10.0.0.254'));
+    table.offer({ class: 'workload', owner: 'default/a', route: workload });
+    applyRoutes();
+    bgp.noteGround(table.takeGround());
+    expect(noted.get(to)).toEqual({ hops: [{ interface: 'cali1' }] });
+    table.withdraw(to, 'workload', 'default/a');
+    applyRoutes();
+    bgp.noteGround(table.takeGround());
+    expect(noted.get(to)).toEqual(hop('10.0.0.254'));
+    bgp.noteForeign(new Map([[to, null]]));
+    expect(noted.get(to)).toBeNull();
+  });
+  test('a local workload beats what a peer still says of its address while it migrates', () => {
+    events.onBestChanges([learned(to, '10.0.0.2')]);
+    applyRoutes();
+    expect([...table.takeGround()]).toEqual([]);
+    table.offer({ class: 'workload', owner: 'default/a', route: workload });
+    applyRoutes();
+    expect([...table.takeGround()]).toEqual([[to, workload]]);
+    table.withdraw(to, 'workload', 'default/a');
+    applyRoutes();
+    expect([...table.takeGround()]).toEqual([[to, null]]);
+  });
+  test('a blackhole of ours drops, an own block included', () => {
+    table.replaceClass('blackhole', [
+      { owner: 'own block', route: { to: block, metric: 1024, table: 254, via: { type: 'blackhole' } } },
+    ]);
+    applyRoutes();
+    bgp.noteGround(table.takeGround());
+    expect(noted.get(block)).toEqual({ hops: [] });
+  });
 });

@@ -1,5 +1,9 @@
+import { mkdtempSync, readFileSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addr, prefix } from '#core';
+import { dumpToFile } from '../../../bgp/dump-file.ts';
 import { EFFECTS } from '../../../bgp/reset.ts';
 import type { PeerConfig } from '../../../bgp/types.ts';
 import { Network, Node, peerConfig } from './network.ts';
@@ -126,6 +130,45 @@ describe('changes of settings, one by one (bgp/reset.ts)', () => {
     if (ends) expect(b.speaker.peers()[0].lastError).toContain('6/6');
     expect(c.speaker.peers()[0]).toMatchObject({ state: 'Established', flaps: 0 });
   });
+});
+
+test('RFC 9494: beyond the restart time routes stay as the last resort, but not those that ask not to', async () => {
+  const keep = { gracefulRestart: { restartTime: 10, longLivedSeconds: 100 } };
+  const rules = [
+    {
+      name: 'no llgr',
+      match: { prefix: { net: prefix('10.3.0.0/16'), op: 'Equal' as const, minLength: 0, maxLength: 32 } },
+      action: 'accept' as const,
+      operations: [{ op: 'addCommunity' as const, value: '65535:7' }],
+    },
+  ];
+  await start(keep, { ...keep, exportPolicy: { rules, otherwise: 'accept' } });
+  b.originate('10.2.0.0/16', '10.3.0.0/16');
+  expect(a.learned()).toHaveLength(2);
+  net.isCut = true;
+  net.breakAll();
+  net.pass(15);
+  expect(a.learned()).toEqual(['10.2.0.0/16']);
+  net.pass(100);
+  expect(a.learned()).toEqual([]);
+});
+
+test('the whole table goes into an MRT file (RFC 6396), which is there whole and for root alone', async () => {
+  await start();
+  a.originate('10.1.0.0/16');
+  b.originate('10.1.0.0/16', '10.2.0.0/16');
+  const file = join(mkdtempSync(join(tmpdir(), 'tsnet-dump-')), 'table.mrt');
+  const made = dumpToFile({ file }, () => a.speaker.dumpMrt());
+  net.settle();
+  expect(await made).toEqual({ file, bytes: statSync(file).size });
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const bytes = readFileSync(file);
+  const records: string[] = [];
+  for (let at = 0; at < bytes.length; at += 12 + bytes.readUInt32BE(at + 8))
+    records.push(`${bytes.readUInt16BE(at + 4)}/${bytes.readUInt16BE(at + 6)}`);
+  // PEER_INDEX_TABLE, then a RIB_IPV4_UNICAST for each prefix.
+  expect(records).toEqual(['13/1', '13/2', '13/2']);
+  await expect(dumpToFile({ file: 'table.mrt' }, () => a.speaker.dumpMrt())).rejects.toThrow('an absolute path');
 });
 
 describe('BFD (RFC 5880 to RFC 5883)', () => {

@@ -320,7 +320,7 @@ describe('completion', () => {
     const complete = async (...words: string[]) =>
       (await ctl(store, ['__complete', '--', ...words])).out.split('\n').filter(Boolean);
     expect(await complete('a')).toEqual(['apply']);
-    expect(await complete('bgp', '')).toEqual(['peers', 'routes']);
+    expect(await complete('bgp', '')).toEqual(['peers', 'routes', 'dump']);
     expect(await complete('get', 'ippo')).toEqual(['ippool', 'ippools']);
     expect(await complete('get', 'node', '')).toEqual(['n1', 'n2', 'n3']);
     expect(await complete('get', 'node', 'n1', '')).toEqual(['n2', 'n3']);
