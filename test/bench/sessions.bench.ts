@@ -23,7 +23,7 @@ const PER_MESSAGE = 1000;
 const dir = mkdtempSync(join(tmpdir(), 'tsn-sessions-'));
 const socket = join(dir, 'bgpd.sock');
 const sleep = (time: number) => new Promise((resolve) => setTimeout(resolve, time));
-const address = (group: number, i: number) => `10.98.${group + (i >> 8)}.${(i & 255) + 1}`;
+const address = (group: number, i: number) => `10.98.${group + Math.floor(i / 250)}.${(i % 250) + 1}`;
 
 /** The far end of a session: keeps it alive, and the time between the KEEPALIVEs that it hears. */
 class Peer {
