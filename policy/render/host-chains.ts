@@ -5,7 +5,7 @@ import type { Failsafe, HostInterface, RenderConfig } from './config.ts';
 import { renderProfiles, renderTiers, type Tiers } from './endpoint-chains.ts';
 import { allowVerdict } from './filter-table.ts';
 import { chainName } from './names.ts';
-import { ACCEPT, clearMark, ctstate, DROP, jump, PROTOCOL, protocol, rule, setMark, verdictBits } from './phrases.ts';
+import { ACCEPT, cleared, ctstate, DROP, jump, PROTOCOL, protocol, rule, setMark, verdictBits } from './phrases.ts';
 import { type Direction, denyAction, type PolicyGroup } from './policy-chains.ts';
 
 export const FAILSAFE_IN = 'cali-failsafe-in';
@@ -77,7 +77,7 @@ export function renderHost(
       rules: [
         ...(list === 'normal' || list === 'forward' ? tracked(config) : []),
         ...(list === 'forward' ? [] : [rule([], jump(direction === 'ingress' ? FAILSAFE_IN : FAILSAFE_OUT))]),
-        rule([], clearMark(verdictBits(config.marks))),
+        cleared(verdictBits(config.marks)),
         ...body(host, list, direction, tiers, config, policy, deny),
       ],
     },

@@ -4,7 +4,7 @@ import type { Chain, Hook } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { FROM_HOST_ENDPOINT, TO_HOST_ENDPOINT } from './filter-table.ts';
 import { ALL_HOSTS, ALL_POOLS } from './nat-table.ts';
-import { ACCEPT, clearMark, ctstate, jump, marked, RETURN, rule, verdictBits } from './phrases.ts';
+import { ACCEPT, cleared, ctstate, jump, marked, RETURN, rule, verdictBits } from './phrases.ts';
 
 export const EGRESS_DSCP = 'cali-egress-dscp';
 
@@ -59,7 +59,7 @@ export function mangleChains(config: RenderConfig, needs: MangleNeeds): Chain[] 
   };
   const hosts = [
     rule([marked(marks.accept)], RETURN, 'forwarded packet'),
-    rule([], clearMark(verdictBits(marks))),
+    cleared(verdictBits(marks)),
     rule([{ m: 'dnatted' }], jump(TO_HOST_ENDPOINT)),
     rule([marked(marks.accept)], RETURN, 'host endpoint policy accepted the packet'),
   ];

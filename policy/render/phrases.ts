@@ -12,6 +12,8 @@ export const RETURN: Action = { do: 'return' };
 export const jump = (chain: string): Action => ({ do: 'jump', chain });
 export const goto_ = (chain: string): Action => ({ do: 'goto', chain });
 export const setMark = (bits: number): Action => ({ do: 'mark', value: bits, mask: bits });
+/** Most packets carry none of the bits, and to look costs less than to write: iptables-nft calls a function for a write. */
+export const cleared = (bits: number): ChainRule => rule([markedAny(bits)], clearMark(bits));
 export const clearMark = (bits: number): Action => ({ do: 'mark', value: 0, mask: bits });
 
 export const from = (iface: string, negate = false): Match => ({ m: 'in', iface, ...(negate && { negate }) });

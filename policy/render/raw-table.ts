@@ -2,19 +2,7 @@ import type { Family } from '#core';
 import type { ResolvedWorkload } from '../resolved.ts';
 import type { Chain, ChainRule, Hook } from '../types.ts';
 import type { RenderConfig } from './config.ts';
-import {
-  ACCEPT,
-  clearMark,
-  DROP,
-  from,
-  jump,
-  marked,
-  PROTOCOL,
-  protocol,
-  RETURN,
-  rule,
-  verdictBits,
-} from './phrases.ts';
+import { ACCEPT, cleared, DROP, from, jump, marked, PROTOCOL, protocol, RETURN, rule, verdictBits } from './phrases.ts';
 
 export const RPF_SKIP = 'cali-rpf-skip';
 
@@ -45,7 +33,7 @@ export function rawPrerouting(config: RenderConfig): Chain {
     name: 'cali-PREROUTING',
     closed: [],
     rules: [
-      rule([], clearMark(verdictBits(marks))),
+      cleared(verdictBits(marks)),
       ...(config.vxlan ? [rule(overlay, { do: 'notrack' })] : []),
       ...config.interfacePrefixes.map((prefix) => rule([from(`${prefix}+`)], RETURN)),
       rule([], jump('cali-from-host-endpoint')),
@@ -79,11 +67,7 @@ export function rpfSkipChain(workloads: Iterable<ResolvedWorkload>, family: Fami
 export const rawOutput = (config: RenderConfig): Chain => ({
   name: 'cali-OUTPUT',
   closed: [],
-  rules: [
-    rule([], clearMark(verdictBits(config.marks))),
-    rule([], jump('cali-to-host-endpoint')),
-    ...untracked(config),
-  ],
+  rules: [cleared(verdictBits(config.marks)), rule([], jump('cali-to-host-endpoint')), ...untracked(config)],
 });
 
 export function rawHooks(config: RenderConfig, needs: RawNeeds): Hook[] {

@@ -12,6 +12,7 @@ import {
   filterHooks,
   forwardChain,
   inputChain,
+  invalidChain,
   outputChain,
   RATE_FROM,
   RATE_TO,
@@ -178,6 +179,7 @@ function declareFilter(
   const put = (chain: Chain, deps: readonly unknown[] = key) =>
     library.declareIn('filter', family, deps, chain.name, () => chain);
   put(forwardChain(config, needs));
+  if (config.dropInvalid) put(invalidChain(config));
   put(inputChain(config, needs));
   put(outputChain(config, needs));
   put(workloadToHostChain(config, needs, family));

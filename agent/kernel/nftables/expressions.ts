@@ -1,5 +1,5 @@
 import { addrBytes, assertNever, type Family, parseCidr } from '#core';
-import { type ChainRule, type CtState, type Match, nftSet, type PortRange, rateOf } from '#policy';
+import { type ChainRule, type CtState, cheapFirst, type Match, nftSet, type PortRange, rateOf } from '#policy';
 import { type AnonymousSet, portElements } from './elements.ts';
 import { type Attr, dataOf } from './wire.ts';
 
@@ -102,7 +102,8 @@ const fib = (result: number, flags: number): Expression => [
 
 /** A rule's matches in order. Values were checked when the rule was printed, which is where its hash comes from. */
 export function addMatches(body: RuleBody, rule: ChainRule, family: Family, nextSet: () => number): void {
-  for (const match of rule.match) body.expressions.push(...expressionsOf(match, rule, family, body, nextSet));
+  for (const match of cheapFirst(rule.match))
+    body.expressions.push(...expressionsOf(match, rule, family, body, nextSet));
 }
 
 /** Nothing, if the rule asks for the protocol itself. */
@@ -215,14 +216,17 @@ function loadAddress(match: string, family: Family, length: number = ADDRESS[fam
   return payload(NETWORK, match.startsWith('src') ? src : dst, length);
 }
 
-/** Whole bytes are compared as far as the prefix goes; one that ends inside a byte needs a mask. */
+/**
+ * Whole bytes are compared as far as the prefix goes; one that ends inside a byte needs a mask. So does the commonest: the kernel loads three bytes
+ * by calls, four and a mask in place.
+ */
 function addressIn(side: 'src' | 'dst', net: string, op: number, family: Family): Expression[] {
   const parsed = parseCidr(net);
   if (!parsed.ok) throw new RangeError(`${net} is no network`);
   const { addr, length } = parsed.value;
   const mask = maskBytes(length, ADDRESS[family].length);
   const bytes = addrBytes(addr).map((byte, i) => byte & mask[i]);
-  if (length > 0 && length % 8 === 0)
+  if (length > 0 && length % 8 === 0 && !(family === 4 && length === 24))
     return [loadAddress(side, family, length / 8), compare(op, bytes.subarray(0, length / 8))];
   return [loadAddress(side, family), masked(mask), compare(op, bytes)];
 }
