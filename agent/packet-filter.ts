@@ -1,5 +1,6 @@
 import { type Clock, createMetrics, type Log } from '#core';
 import type { StepOutcome } from './apply.ts';
+import { Commits } from './kernel/commits.ts';
 import { createIpset } from './kernel/ipset.ts';
 import { createIptables } from './kernel/iptables.ts';
 import { createNftables, NftSocket, removeNftables } from './kernel/nftables/index.ts';
@@ -32,6 +33,7 @@ export class PacketFilter {
   readonly #iptables: Backends;
   readonly #nftables: Backends;
   readonly #socket = new NftSocket();
+  readonly #commits: Commits | undefined;
   #kind: 'iptables' | 'nftables' | undefined;
   #leftovers: { chains: ChainReconciler; sets: SetReconciler } | undefined;
   #isClean = false;
@@ -39,7 +41,9 @@ export class PacketFilter {
   constructor(context: PacketFilterContext) {
     const { runner, variant } = context;
     this.#context = context;
-    this.#iptables = { rules: createIptables({ runner, variant }), sets: createIpset({ runner }) };
+    if (variant === 'nft') this.#commits = new Commits();
+    const rules = createIptables({ runner, variant, ...(this.#commits && { commits: this.#commits }) });
+    this.#iptables = { rules, sets: createIpset({ runner }) };
     this.#nftables = { rules: createNftables(this.#socket), sets: createNftSets(this.#socket) };
     const now = () => (this.#kind === 'nftables' ? this.#nftables : this.#iptables);
     this.rules = {
@@ -79,6 +83,7 @@ export class PacketFilter {
   }
   close(): void {
     this.#socket.close();
+    this.#commits?.stop();
   }
 
   /** Takes away what an earlier run wrote to the backend that is not in use; to be called when the rules in use stand. */

@@ -1,5 +1,6 @@
 import { type Family, type Milliseconds, OperationalError } from '#core';
 import { printChain } from '#policy';
+import type { Commits } from './commits.ts';
 import { restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
@@ -8,6 +9,8 @@ import type { RuleBackend } from './types.ts';
 export interface IptablesOptions {
   readonly runner: Runner;
   readonly variant: 'nft' | 'legacy';
+  /** For the nft variant: a write is done when the kernel has told of it, and the program may end later. */
+  readonly commits?: Commits;
   /** Words before each command, such as `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
   /** Time after which a command is killed. */
@@ -16,7 +19,11 @@ export interface IptablesOptions {
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
 
-type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<CommandResult>;
+type Run = (
+  argv: readonly string[],
+  rest: Omit<Command, 'argv'>,
+  onStart?: (pid: number) => void,
+) => Promise<CommandResult>;
 
 /** Seconds to wait for the xtables lock. */
 const LOCK_WAIT = 10;
@@ -27,10 +34,11 @@ const programName = (family: Family, variant: string, role: string): string =>
 
 /** iptables of one variant, both families. One write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
-  const { runner, variant, prefix = [], programs = {}, timeout = TIMEOUT } = options;
+  const { runner, variant, commits, prefix = [], programs = {}, timeout = TIMEOUT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
-  const run: Run = (argv, rest) => runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] });
+  const run: Run = (argv, rest, onStart) =>
+    runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] }, onStart);
 
   return {
     name: variant,
@@ -54,11 +62,28 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       const name = program(family, 'restore');
       // The nft variant has no lock: its transactions are the kernel's.
       const wait = variant === 'legacy' ? ['--wait', String(LOCK_WAIT)] : [];
-      const result = await run([name, '--noflush', ...wait], { stdin: text, timeout });
-      demand(result, name, text);
+      const argv = [name, '--noflush', ...wait];
+      const end = (onStart?: (pid: number) => void) =>
+        run(argv, { stdin: text, timeout }, onStart).then((result) => demand(result, name, text));
+      await (commits ? untilCommitted(commits, end) : end());
       return { rules, after };
     },
   };
+}
+
+/** A command line with one COMMIT: whichever is known first, that the kernel has taken it or how the program ended. */
+function untilCommitted(commits: Commits, start: (onStart: (pid: number) => void) => Promise<void>): Promise<void> {
+  const since = commits.next;
+  return new Promise((resolve, reject) => {
+    let child: number | undefined;
+    const end = start((pid) => {
+      child = pid;
+      void commits.of(pid, since).then(resolve);
+    });
+    end.then(resolve, reject).finally(() => {
+      if (child !== undefined) commits.forget(child);
+    });
+  });
 }
 
 function demand(result: CommandResult, name: string, text?: string): void {

@@ -28,7 +28,7 @@ export interface CommandResult {
  */
 export interface Runner {
   /** Rejects with EXEC when the program cannot be started or the runner died; a command that fails is a result. */
-  run(command: Command): Promise<CommandResult>;
+  run(command: Command, onStart?: (pid: number) => void): Promise<CommandResult>;
   /** Whether a process id was that of a command started here, so that its kernel events are our own. */
   isOurs(pid: number): boolean;
   close(): void;
@@ -40,11 +40,17 @@ export type RunnerReply =
   | { readonly id: number; readonly result: CommandResult }
   | { readonly id: number; readonly error: string };
 
+interface Waiter {
+  readonly onStart: ((pid: number) => void) | undefined;
+  resolve(result: CommandResult): void;
+  reject(error: Error): void;
+}
+
 /** Process ids remembered after their commands ended; events of the kernel come a little later. */
 const REMEMBERED = 1024;
 
 export function createRunner(options: { readonly log: Log }): Runner {
-  const waiting = new Map<number, { resolve(result: CommandResult): void; reject(error: Error): void }>();
+  const waiting = new Map<number, Waiter>();
   const ours = new Set<number>();
   let child: ChildProcess | undefined;
   let next = 1;
@@ -63,8 +69,11 @@ export function createRunner(options: { readonly log: Log }): Runner {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     fresh.on('message', (reply: RunnerReply) => {
-      if ('started' in reply) return remember(reply.started);
       const waiter = waiting.get(reply.id);
+      if ('started' in reply) {
+        remember(reply.started);
+        return waiter?.onStart?.(reply.started);
+      }
       waiting.delete(reply.id);
       if ('result' in reply) waiter?.resolve(reply.result);
       else waiter?.reject(new OperationalError('EXEC', reply.error));
@@ -87,7 +96,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
   child = start();
 
   return {
-    run(command) {
+    run(command, onStart) {
       if (closed) return Promise.reject(new OperationalError('EXEC', 'the command runner is closed'));
       child ??= start();
       const id = next++;
@@ -98,6 +107,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
           if (waiting.size === 0) to.channel?.unref();
         };
         waiting.set(id, {
+          onStart,
           resolve(result) {
             done();
             resolve(result);

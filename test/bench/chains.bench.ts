@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createMetrics, type Metrics, realClock, silentLog } from '#core';
 import type { Update } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
+import { Commits } from '../../agent/kernel/commits.ts';
 import { createIpset } from '../../agent/kernel/ipset.ts';
 import { createIptables } from '../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../agent/kernel/nftables/index.ts';
@@ -24,6 +25,7 @@ const POLICIES = 2000;
 
 const runner = createRunner({ log: silentLog });
 const socket = new NftSocket();
+const commits = KIND === 'nft' ? new Commits() : undefined;
 const metrics = (): Metrics => createMetrics();
 const parts = { clock: realClock, log: silentLog };
 const engine = createPolicyEngine({
@@ -33,7 +35,10 @@ const engine = createPolicyEngine({
 const chains = new ChainReconciler({
   ...parts,
   metrics: metrics(),
-  backend: KIND === 'nftables' ? createNftables(socket) : createIptables({ runner, variant: KIND }),
+  backend:
+    KIND === 'nftables'
+      ? createNftables(socket)
+      : createIptables({ runner, variant: KIND, ...(commits && { commits }) }),
   families: [4, 6],
 });
 const sets = new SetReconciler({
@@ -114,3 +119,4 @@ await measure('one member added', (round) => {
 });
 runner.close();
 socket.close();
+commits?.stop();

@@ -61,20 +61,20 @@ function portKey(member: string, family: Family): Uint8Array {
 
 /** Where it begins, and the first address after it; what reaches the last address has no end. */
 function intervalOf(member: string, family: Family): Element[] {
-  const range = RANGE.exec(member);
-  const [first, last] = range
-    ? [addressKey(range[1], member, family), addressKey(range[2], member, family)]
-    : prefixEnds(member, family);
+  const [first, last] = endsOf(member, family);
   const after = plusOne(last);
   return after ? [{ key: first }, { key: after, isEnd: true }] : [{ key: first }];
 }
 
-function prefixEnds(member: string, family: Family): readonly [first: Uint8Array, last: Uint8Array] {
-  const parsed = parseCidr(member);
-  if (!parsed.ok) {
+function endsOf(member: string, family: Family): readonly [first: Uint8Array, last: Uint8Array] {
+  const range = member.includes('-') && RANGE.exec(member);
+  if (range) return [addressKey(range[1], member, family), addressKey(range[2], member, family)];
+  if (!member.includes('/')) {
     const address = addressKey(member, member, family);
     return [address, address];
   }
+  const parsed = parseCidr(member);
+  if (!parsed.ok) return refuse(member);
   const { addr, length } = parsed.value;
   const first = addrBytes(addr);
   if (first.length !== lengthOf(family)) refuse(member);

@@ -22,10 +22,15 @@ export class Members {
   change(added: ReadonlySet<string>, removed: ReadonlySet<string>): { add: string[]; remove: string[] } {
     for (const member of removed) this.#put(member, false);
     for (const member of added) this.#put(member, true);
+    if (!this.#nets) {
+      const isNew = (member: string) => this.all.has(member) && !this.written.has(member);
+      const isOld = (member: string) => !this.all.has(member) && this.written.has(member);
+      return { add: [...added].filter(isNew), remove: [...removed].filter(isOld) };
+    }
     const add = new Set<string>();
     const remove = new Set<string>();
     for (const changed of [...removed, ...added])
-      for (const member of this.#concerned(changed)) {
+      for (const member of this.#concerned(this.#nets, changed)) {
         const effective = this.all.has(member) && !this.isCovered(member);
         if (effective && !this.written.has(member)) add.add(member);
         if (!effective && this.written.has(member)) remove.add(member);
@@ -58,10 +63,10 @@ export class Members {
     const address = parseAddr(member);
     return address.ok ? hostPrefix(address.value) : undefined;
   }
-  #concerned(member: string): string[] {
-    if (!this.#nets || isAddress(member)) return [member];
+  #concerned(nets: PrefixTrie<string>, member: string): string[] {
+    if (isAddress(member)) return [member];
     const net = this.#net(member);
-    return net ? [member, ...[...this.#nets.within(net)].map((e) => e.value)] : [member];
+    return net ? [member, ...[...nets.within(net)].map((e) => e.value)] : [member];
   }
   /** Whether another member covers it. */
   isCovered(member: string): boolean {

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createMetrics, FakeClock, silentLog } from '#core';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
+import { Commits } from '../../../agent/kernel/commits.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
-import { enterNamespace, type Namespace } from '../namespace.ts';
+import { enterNamespace, type Namespace, until } from '../namespace.ts';
 
 /** An iptables-restore that fails, hangs, lies or dies, put in front of the real one: what the reconciler makes of it. */
 
@@ -29,13 +30,14 @@ afterAll(() => {
 });
 
 /** A reconciler whose restore program is a script; `real` in it stands for the real program. */
-function bench(script: string) {
+function bench(script: string, commits?: Commits) {
   const path = join(dir, 'restore');
   writeFileSync(join(dir, 'calls'), '');
   writeFileSync(path, `#!/bin/sh\necho call >> ${dir}/calls\nreal() { exec iptables-nft-restore "$@"; }\n${script}\n`);
   chmodSync(path, 0o755);
   const clock = new FakeClock();
-  const backend = createIptables({ runner, variant: 'nft', timeout: 1_000, programs: { restore: () => path } });
+  const programs = { restore: () => path };
+  const backend = createIptables({ runner, variant: 'nft', timeout: 1_000, programs, ...(commits && { commits }) });
   const chains = new ChainReconciler({ backend, families: [4], clock, log: silentLog, metrics: createMetrics() });
   const engine = createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, families: [4] } });
   chains.update(engine.flush());
@@ -93,6 +95,19 @@ describe('iptables-restore', () => {
     expect(second.failures).toEqual([]);
     expect(standing()).toBe(true);
     expect(ns.sh('iptables-nft -S FORWARD').match(/-j cali-FORWARD/g)).toHaveLength(1);
+  });
+
+  test('has written and does not end: the write is done when the kernel says so, and what hangs is killed in its time', async () => {
+    const commits = new Commits();
+    // The same process goes on waiting for input after the COMMIT.
+    const b = bench(`exec bash -c 'exec iptables-nft-restore "$@" < <(cat; sleep 7332)' restore "$@"`, commits);
+    const sleeping = () => ns.sh('pgrep -f "^sleep 7332$" || true').trim();
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(standing()).toBe(true);
+    expect(sleeping()).not.toBe('');
+    await until('the end of what hangs', () => sleeping() === '');
+    expect(await b.chains.check()).toBe(false);
+    commits.stop();
   });
 
   test('is not there: said as a failure of the table, not of a rule', async () => {
