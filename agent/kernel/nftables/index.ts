@@ -1,4 +1,4 @@
-import { type Family, OperationalError } from '#core';
+import { type Family, hasCode, OperationalError } from '#core';
 import { type Chain, printNftChain, type Table, verdictMap } from '#policy';
 import { errnoName } from '../netlink/libc.ts';
 import { Requester } from '../netlink/request.ts';
@@ -118,11 +118,17 @@ function addChain(state: Draft, name: string, hashes: readonly (string | null)[]
   );
 }
 
-/** Takes our tables away, where another backend is in use; resolves with their number. */
+/** Takes our tables away, where another backend is in use; resolves with their number. A kernel without nf_tables has none. */
 export async function removeNftables(socket: NftSocket): Promise<number> {
   let removed = 0;
   for (const family of [4, 6] as const) {
-    if ((await socket.reader(family).chains()).length + (await socket.reader(family).sets()).length === 0) continue;
+    const reader = socket.reader(family);
+    const isEmpty = async () => (await reader.chains()).length + (await reader.sets()).length === 0;
+    const isWithout = (error: unknown) => {
+      if (hasCode(error, 'KERNEL')) return true;
+      throw error;
+    };
+    if (await isEmpty().catch(isWithout)) continue;
     const transaction = new Transaction(family);
     transaction.deleteTable();
     await socket.commit(transaction);

@@ -15,7 +15,7 @@ import {
   type Table,
   verdictMap,
 } from '#policy';
-import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
+import { createNftables, NftSocket, removeNftables } from '../../../agent/kernel/nftables/index.ts';
 import { createNftSets } from '../../../agent/kernel/nftables/sets.ts';
 import { EMPTY_TABLE } from '../../../agent/kernel/types.ts';
 import { cases } from '../../golden/render/cases.ts';
@@ -107,6 +107,24 @@ async function compare(content: Content): Promise<void> {
   expect(ours.length).toBeGreaterThan(0);
   expect(ours).toEqual(blocksOf(content.family, 'text'));
 }
+
+test('what is read belongs to one moment, and all of ours can be taken away without a trace', async () => {
+  const drop: Chain = { name: 'cali-x', rules: [{ match: [], action: { do: 'drop' } }] };
+  await write({ family: 6, chains: [{ table: 'raw', chain: drop }], sets: [] });
+  let reads = 0;
+  const chains = await socket.reader(6).ofOneMoment(async (reader) => {
+    const before = await reader.chains();
+    // Somebody changes the ruleset between two questions.
+    if (++reads < 3) ns.sh(`nft add chain ip6 tsnet raw-other${reads}`);
+    await reader.rules();
+    return before;
+  });
+  expect(chains).toEqual(['raw-cali-x', 'raw-other1', 'raw-other2']);
+  ns.sh('nft add table ip his');
+  expect(await removeNftables(socket)).toBe(1);
+  expect(await removeNftables(socket)).toBe(0);
+  expect(ns.sh('nft list tables').trim()).toBe('table ip his');
+});
 
 describe.each([4, 6] as const)('IPv%d', (family) => {
   test.each(cases.map((c) => [c.name, c] as const))('%s', async (_, golden) => {
