@@ -123,7 +123,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const policy = createPolicyEngine({ node: config.nodeName, config: DEFAULT_RENDER_CONFIG });
   // These call what is made after them; nothing calls before the end of this function.
   const reconcilers = await reconcile(base, runner, netlink, () => dataplane.retry());
-  const { routes, chains, settings, overlay } = reconcilers;
+  const { routes, chains, settings, overlay, bandwidth } = reconcilers;
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
   const bgp = speak(base, context.createSpeaker, reconcilers, table, () => pipeline.poke());
   const closures = new Closures(clock, log, (closed) => {
@@ -148,6 +148,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   stops.push(() => registration.stop());
   const onLinks = () => {
     settings.onLinks(interfaces.links);
+    bandwidth.onLinks(interfaces.links);
     overlay?.onLinks(interfaces.links);
   };
   const interfaces: InterfaceMonitor = createInterfaceMonitor({
@@ -203,6 +204,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     endpoints,
     routes,
     chains,
+    bandwidth,
     closures,
     policies: () => policy.counts.activePolicies,
     policyProblems: () => policy.problems,

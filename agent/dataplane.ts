@@ -1,6 +1,7 @@
 import { type Cancel, type Clock, type Log, type Milliseconds, OperationalError } from '#core';
 import type { PolicyChanges } from '#policy';
 import type { Applier, ApplyStep, StepOutcome } from './apply.ts';
+import type { BandwidthLimits } from './bandwidth.ts';
 import type { Bgp } from './bgp.ts';
 import type { CniFile } from './cni-file.ts';
 import type { Intervals, NodeWide } from './felix.ts';
@@ -8,6 +9,7 @@ import { nodeSettings, type Sysctl, workloadSettings } from './kernel/sysctl.ts'
 import type { Route } from './kernel/types.ts';
 import type { PacketFilter } from './packet-filter.ts';
 import type { Desired } from './pipeline.ts';
+import type { BandwidthReconciler } from './reconcile/bandwidth.ts';
 import type { ChainOutcome, ChainReconciler } from './reconcile/chains.ts';
 import type { OverlayReconciler } from './reconcile/overlay.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
@@ -25,6 +27,7 @@ export interface DataplaneParts {
   readonly overlay: OverlayReconciler | undefined;
   readonly mtuFile: CniFile;
   readonly settings: SettingsReconciler;
+  readonly bandwidth: BandwidthReconciler;
   readonly sysctl: Sysctl;
   readonly bgp: Bgp | undefined;
 }
@@ -41,7 +44,8 @@ const quiet = (work: () => void | Promise<void>) => async (): Promise<StepOutcom
  * The order in which the kernel is changed (invariants I1, I10), stated here and nowhere else: references before what refers to them, policy
  * before the route that makes a workload reachable, removal in reverse.
  */
-export function applySteps({ chains, sets, filter, routes, overlay, settings, bgp }: DataplaneParts): ApplyStep[] {
+export function applySteps(parts: DataplaneParts): ApplyStep[] {
+  const { chains, sets, filter, routes, overlay, settings, bandwidth, bgp } = parts;
   return [
     {
       name: 'withdraw',
@@ -64,6 +68,11 @@ export function applySteps({ chains, sets, filter, routes, overlay, settings, bg
       name: 'interfaces',
       because: 'a workload interface answers ARP and forwards before packets are sent to it',
       run: quiet(() => settings.apply()),
+    },
+    {
+      name: 'bandwidth',
+      because: 'the limits of a workload stand before packets are sent to it',
+      run: async () => ({ written: await bandwidth.apply(), failures: [] }),
     },
     {
       name: 'overlay',
@@ -154,6 +163,9 @@ export class Dataplane implements Desired {
       this.#parts.settings.set(name, workloadSettings(name, { spoofing, defaultRpFilter }));
     }
   }
+  bandwidth(limits: ReadonlyMap<string, BandwidthLimits>, wrong: readonly string[]): void {
+    this.#parts.bandwidth.set(limits, wrong);
+  }
   node({ forwarding, maxSetSize }: NodeWide): void {
     this.#parts.settings.set('', nodeSettings({ forwarding }));
     this.#parts.sets.setMaxElements(maxSetSize);
@@ -165,6 +177,7 @@ export class Dataplane implements Desired {
       routes: () => void this.#parts.routes?.readBack().catch(() => this.#log.warn('routes could not be read back')),
       interfaces: () => {
         this.#parts.settings.recheck();
+        this.#parts.bandwidth.recheck();
         this.#parts.overlay?.recheck();
       },
     };
@@ -183,6 +196,7 @@ export class Dataplane implements Desired {
     this.#parts.chains.resync();
     this.#parts.sets.resync();
     this.#parts.settings.recheck();
+    this.#parts.bandwidth.recheck();
     this.#parts.overlay?.recheck();
     this.retry();
   }

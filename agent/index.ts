@@ -13,6 +13,7 @@
  * What it refuses to do. It writes nothing before in-sync (I2), touches nothing that is not ours (I4), rewrites nothing that is
  * right (I5), and on exit leaves everything in place: the rules that close an endpoint outlive the agent (I3).
  */
+export * from './bandwidth.ts';
 export * from './endpoints.ts';
 export { FELIX_FIELDS, type FelixField } from './felix-fields.ts';
 export * from './interfaces.ts';
@@ -22,6 +23,8 @@ export { checkSystem, type Machine, type SystemCheck } from './kernel/system-che
 export * from './kernel/types.ts';
 export * from './mtu.ts';
 export type { PublishedStatus } from './published-status.ts';
+export * from './reconcile/bandwidth.ts';
+export * from './reconcile/bandwidth-plan.ts';
 export * from './reconcile/overlay.ts';
 export * from './reconcile/routes.ts';
 export * from './reconcile/settings.ts';

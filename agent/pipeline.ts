@@ -1,6 +1,7 @@
 import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
 import type { InvalidObject, SyncSink, SyncStatus, Update } from '#datastore';
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
+import { type BandwidthLimits, bandwidthLimits } from './bandwidth.ts';
 import type { Bgp } from './bgp.ts';
 import { bgpIntent, type IntentInput, learnedVerdict } from './bgp-intent/index.ts';
 import type { Cluster, Dirty } from './cluster.ts';
@@ -52,6 +53,8 @@ export interface Desired {
   overlay(intent: OverlayIntent, workloadMtu: number): void;
   /** Workload interfaces that are to have their kernel settings; `spoofing`: no reverse path check. */
   interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void;
+  /** Limits of workload interfaces, and what of the wishes cannot be honoured, one line each. */
+  bandwidth(limits: ReadonlyMap<string, BandwidthLimits>, wrong: readonly string[]): void;
   intervals(intervals: Intervals): void;
   /** Settings of the node as a whole. */
   node(settings: NodeWide): void;
@@ -334,6 +337,8 @@ export class Pipeline implements SyncSink {
       wanted.set(interfaceName, { spoofing: spoofing && (before?.spoofing ?? true) });
     }
     this.#o.desired.interfaces(wanted);
+    const { limits, problems } = bandwidthLimits(this.#o.endpoints.all.values(), this.#o.interfaces.links);
+    this.#o.desired.bandwidth(limits, problems);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Runner } from './kernel/runner.ts';
 import { sysctl } from './kernel/sysctl.ts';
 import type { Netlink } from './kernel/types.ts';
 import { PacketFilter } from './packet-filter.ts';
+import { BandwidthReconciler } from './reconcile/bandwidth.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
 import { OverlayReconciler } from './reconcile/overlay.ts';
 import { createRouteReconciler, type RouteReconciler } from './reconcile/routes.ts';
@@ -25,6 +26,7 @@ export interface Reconcilers {
   readonly filter: PacketFilter;
   readonly mtuFile: CniFile;
   readonly settings: SettingsReconciler;
+  readonly bandwidth: BandwidthReconciler;
   close(): void;
 }
 
@@ -53,6 +55,7 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
   });
   const sets = new SetReconciler({ backend: filter.sets, clock, log, metrics, maxElements: SET_SIZE });
   const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
+  const bandwidth = new BandwidthReconciler({ netlink, clock, log, metrics, onDirty });
   const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
   const routes = policyOnly ? undefined : createRouteReconciler(context);
   return {
@@ -61,12 +64,14 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
     chains,
     sets,
     settings,
+    bandwidth,
     overlay,
     routes,
     mtuFile: new CniFile(MTU_FILE, log),
     close: () => {
       routes?.close();
       settings.close();
+      bandwidth.close();
       overlay?.close();
       filter.close();
     },

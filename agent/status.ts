@@ -7,6 +7,7 @@ import type { Health } from './health.ts';
 import { type Route, routeKey } from './kernel/types.ts';
 import type { LoopLag } from './loop-lag.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { BandwidthReconciler } from './reconcile/bandwidth.ts';
 import type { ChainReconciler } from './reconcile/chains.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
 
@@ -55,6 +56,7 @@ export interface StatusParts {
   readonly endpoints: LocalEndpoints;
   readonly routes: RouteReconciler | undefined;
   readonly chains: ChainReconciler;
+  readonly bandwidth: BandwidthReconciler;
   readonly closures: Closures;
   readonly policies: () => number;
   readonly policyProblems: () => ReadonlyMap<string, string>;
@@ -131,6 +133,7 @@ function problemsOf(parts: StatusParts): string[] {
     ...(parts.bgp?.problems ?? []).map(({ resource, message }) => `${resource}: ${message}`),
     ...parts.pipeline.settingProblems.map(({ field, message }) => `FelixConfiguration ${field}: ${message}`),
     ...[...parts.policyProblems()].map(([id, message]) => `${id}: ${message}`),
+    ...parts.bandwidth.problems,
     ...parts.chains.fights.map(
       ({ family, table }) => `somebody else keeps changing our chains in table ${table} of IPv${family}`,
     ),

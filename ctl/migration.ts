@@ -82,9 +82,6 @@ function* notesOf(resource: AnyResource): IterableIterator<Note> {
           `is ${resource.spec.ipipMode}; tsnet has no IPIP tunnels: change the pool to VXLAN or to no encapsulation first`,
         );
       return;
-    case 'WorkloadEndpoint':
-      if (resource.spec.qosControls) yield ignore('spec.qosControls', 'sets limits that are not applied');
-      return;
     case 'BGPConfiguration':
       if (resource.spec.logSeverityScreen && resource.spec.logSeverityScreen !== 'Info')
         yield ignore('spec.logSeverityScreen', 'has no effect; see --log-level of tsnet-agent');

@@ -6,6 +6,7 @@ import { Applier } from '../agent/apply.ts';
 import type { Netlink, RuleBackend, SetBackend } from '../agent/kernel/types.ts';
 import { LoopLag } from '../agent/loop-lag.ts';
 import { configPage, metricsPage } from '../agent/manual.ts';
+import { BandwidthReconciler } from '../agent/reconcile/bandwidth.ts';
 import { ChainReconciler } from '../agent/reconcile/chains.ts';
 import { OverlayReconciler } from '../agent/reconcile/overlay.ts';
 import { createRouteReconciler } from '../agent/reconcile/routes.ts';
@@ -20,6 +21,7 @@ function declareAll(metrics: Metrics): void {
   new Applier({ ...context, steps: [] });
   new ChainReconciler({ ...context, backend: {} as RuleBackend, families: [4, 6] });
   new SetReconciler({ ...context, backend: {} as SetBackend, maxElements: 1 });
+  new BandwidthReconciler({ ...context, netlink });
   new OverlayReconciler({ ...context, netlink });
   createRouteReconciler({ ...context, netlink, isWorkloadLink: () => false });
   declareSyncMetrics(metrics);

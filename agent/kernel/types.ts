@@ -110,6 +110,52 @@ export interface VxlanDevice {
   readonly parent?: string;
 }
 
+/** A token bucket (tc-tbf(8)): what is over the rate waits, and what does not fit into the queue either is dropped. */
+export interface TokenBucket {
+  /** Bytes a second. */
+  readonly rate: number;
+  /** Bytes that may go at once after a pause. */
+  readonly burst: number;
+  /** Bytes that wait at most. */
+  readonly limit: number;
+  /** How fast a burst may go: bytes a second, and bytes at once; no packet may be larger than those. */
+  readonly peak?: { readonly rate: number; readonly burst: number };
+}
+/** A token bucket as the kernel tells it: bursts as the time they take, in ticks of 64 ns. */
+export interface KernelBucket {
+  readonly rate: number;
+  readonly peakRate: number;
+  readonly limit: number;
+  readonly burstTicks: number;
+  readonly peakTicks: number;
+}
+/** What orders the packets of an interface: those that it sends (`root`), or, `ingress`, those that come in. */
+export interface Qdisc {
+  readonly link: string;
+  readonly kind: string;
+  readonly at: 'root' | 'ingress';
+  /** `us`: it has our handle; `kernel`: what stands there when nobody has asked. At `ingress` there is one handle, so nobody's. */
+  readonly owner: 'us' | 'kernel' | 'stranger';
+  readonly bucket?: KernelBucket;
+}
+/** A filter of what comes in by an interface. */
+export interface IngressFilter {
+  readonly kind: string;
+  readonly isOurs: boolean;
+  /** The interface that it sends packets to; empty: that is gone, and packets are dropped. */
+  readonly to?: string;
+}
+/** One change of what limits the traffic of an interface. */
+export type TrafficWrite =
+  /** Refused where a stranger's qdisc stands, unless `force`. */
+  | { readonly op: 'set bucket'; readonly link: string; readonly bucket: TokenBucket; readonly force?: boolean }
+  | { readonly op: 'delete bucket'; readonly link: string }
+  | { readonly op: 'add ingress'; readonly link: string }
+  | { readonly op: 'delete ingress'; readonly link: string }
+  | { readonly op: 'redirect'; readonly link: string; readonly to: string }
+  | { readonly op: 'delete redirect'; readonly link: string };
+export const trafficKey = (write: TrafficWrite): string => `${write.op} ${write.link}`;
+
 /** Which way the kernel would send a packet. */
 export interface Lookup {
   readonly link: string;
@@ -127,6 +173,8 @@ export interface NetlinkListener {
   route?(family: Family, route: Route, gone: boolean): void;
   /** A route of the main table of another protocol. A listener has this or `route`, not both: each sees only its own. */
   foreign?(family: Family, route: Route, gone: boolean): void;
+  /** Somebody else changed a qdisc or a filter of the interface. */
+  traffic?(link: string): void;
   /** Some events were lost: everything must be read again. */
   overrun(): void;
 }
@@ -160,6 +208,14 @@ export interface Netlink {
   /** Permanent forwarding entries of a VXLAN device, the default destination (all-zero MAC) included. */
   listFdb(link: string): Promise<FdbEntry[]>;
   writeFdb(writes: readonly { op: 'set' | 'delete'; entry: FdbEntry }[]): Promise<Failure[]>;
+  /** What stands at the root and at the ingress of every interface. */
+  listQdiscs(): Promise<Qdisc[]>;
+  /** Filters of what comes in by the interface, which has a qdisc `ingress` or `clsact`; the first come first. */
+  listIngressFilters(link: string): Promise<IngressFilter[]>;
+  /** All changes in order; failures by `trafficKey`. A delete of what is not there is no failure. */
+  writeTraffic(writes: readonly TrafficWrite[]): Promise<Failure[]>;
+  /** An `ifb` device, up: what is handed to it comes back as if it had just come in. */
+  createIfb(name: string, mtu: number): Promise<Failure[]>;
   /** Removes tracked flows from or to the addresses; resolves with their number. */
   forgetFlows(addresses: ReadonlySet<Addr>): Promise<number>;
   /** Events since the call. */

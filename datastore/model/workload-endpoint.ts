@@ -74,10 +74,16 @@ export type WorkloadEndpoint = Resource<'WorkloadEndpoint', WorkloadEndpointSpec
 /** Said by whom the endpoint is; set on every write. */
 export const ORCHESTRATOR_LABEL = 'projectcalico.org/orchestrator';
 
+/** As `int`, and 0, which Go writes for what was never set. */
+const zeroOr = (least: number, most: number) =>
+  int(0, most).check((ctx) => {
+    if (ctx.value > 0 && ctx.value < least)
+      ctx.issues.push({ code: 'custom', message: `must be 0, or ${least} to ${most}`, input: ctx.value });
+  });
 const MAX_BURST = 34_359_738_360;
 const rate = opt(int(1000, 1e15));
-const burst = opt(int(0, MAX_BURST));
-const peak = opt(int(0, 1.01e15));
+const burst = opt(zeroOr(1000, MAX_BURST));
+const peak = opt(zeroOr(1010, 1.01e15));
 const packets = opt(int(1, 10_000));
 const count = opt(int(0, 0xffffffff));
 const DSCP = /^([0-9]|[1-5][0-9]|6[0-3]|DF|EF|VA|LE|CS[0-7]|AF[1-4][1-3])$/i;
@@ -133,6 +139,15 @@ function checkEndpoint({ metadata, spec }: { metadata: Metadata; spec: WorkloadE
       report(`spec.ipNATs[${i}].externalIP`, 'is not of the family of internalIP');
     if (!held.has(hostAddress(nat.internalIP)))
       report(`spec.ipNATs[${i}].internalIP`, `${shown(nat.internalIP)} is not one of ipNetworks`);
+  }
+  for (const direction of ['ingress', 'egress'] as const) {
+    const controls: QosControls = spec.qosControls ?? {};
+    const [bandwidth, peakrate] = [controls[`${direction}Bandwidth`], controls[`${direction}Peakrate`]];
+    if (peakrate && bandwidth && peakrate <= bandwidth)
+      report.limit(
+        `spec.qosControls.${direction}Peakrate`,
+        `must be above ${direction}Bandwidth ${bandwidth}; ${peakrate} is not`,
+      );
   }
   for (const [i, { name, hostPort }] of (spec.ports ?? []).entries())
     if (!name && !hostPort) report(`spec.ports[${i}].name`, 'is required for a port without hostPort');

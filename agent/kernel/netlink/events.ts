@@ -4,20 +4,21 @@ import { NETLINK, NetlinkSocket, SOL_NETLINK, watchReadable } from './libc.ts';
 import { decodeAddress, decodeLink, RTM_ADDR, RTM_LINK } from './link.ts';
 import { Datagram, LITTLE, type Message } from './message.ts';
 import { decodeRoute, foreignRoute, isOurs, type NameOf, RTM } from './route.ts';
+import { linkOf, RTM_FILTER, RTM_QDISC } from './traffic.ts';
 
-/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE. */
-const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11] } as const;
+/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE, TC. */
+const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11], traffic: [4] } as const;
 /** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
 const READS_PER_TURN = 256;
 
 /**
- * Listens to links, addresses and routes. A socket filter in the kernel lets only those route messages wake us that matter:
+ * Listens to links, addresses, routes, and what limits traffic. A socket filter in the kernel lets only those route messages wake us that matter:
  * routes of our protocol, and replacements (a stranger may have replaced ours); not the echo of what `ownPort` wrote.
  */
 export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: number): Cancel {
   const socket = new NetlinkSocket(0);
   socket.filter(listener.foreign ? foreignFilter() : routeFilter(ownPort));
-  for (const kind of ['link', 'address', 'route', 'foreign'] as const)
+  for (const kind of ['link', 'address', 'route', 'foreign', 'traffic'] as const)
     if (listener[kind]) for (const group of GROUPS[kind]) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
   const buffer = new Uint8Array(64 << 10);
   let open = true;
@@ -28,7 +29,7 @@ export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: 
       if (count === 'overrun') listener.overrun();
       else {
         const d = new Datagram(buffer, count);
-        for (const m of d.messages()) dispatch(d, m, listener, nameOf);
+        for (const m of d.messages()) if (m.port !== ownPort || !isTraffic(m.type)) dispatch(d, m, listener, nameOf);
       }
     }
   };
@@ -63,8 +64,13 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
       if (found) listener.route?.(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
       return;
     }
+    default:
+      if (isTraffic(m.type)) listener.traffic?.(nameOf(linkOf(d, m)));
   }
 }
+
+const isTraffic = (type: number): boolean =>
+  type === RTM_QDISC.NEW || type === RTM_QDISC.DEL || type === RTM_FILTER.NEW || type === RTM_FILTER.DEL;
 
 /** As `routeFilter`, for whoever wants the routes of all protocols but ours. */
 export function foreignFilter(): { code: number; jt: number; jf: number; k: number }[] {

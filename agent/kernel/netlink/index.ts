@@ -7,6 +7,7 @@ import {
   neighbourKey,
   type Route,
   routeKey,
+  trafficKey,
   type VxlanDevice,
 } from '../types.ts';
 import { columnWrites } from './columns.ts';
@@ -17,6 +18,7 @@ import * as link from './link.ts';
 import * as neighbour from './neighbour.ts';
 import { Requester, type Write } from './request.ts';
 import * as route from './route.ts';
+import * as traffic from './traffic.ts';
 
 /**
  * rtnetlink in the network namespace of the process. Requests go one at a time over one socket, events come over another, made by
@@ -111,6 +113,36 @@ export function createNetlink(): Netlink {
           ),
         ),
       ),
+    listQdiscs: () => {
+      const nameOf = cached(nameOfLink);
+      return requests.dump(traffic.encodeQdiscDump, (d, m) => traffic.decodeQdisc(d, m, nameOf));
+    },
+    listIngressFilters: async (name) => {
+      const index = indexOfLink(name);
+      if (index === 0) return [];
+      return requests.dump(
+        (w, seq) => traffic.encodeFilterDump(w, index, seq),
+        (d, m) => traffic.decodeFilter(d, m, nameOfLink),
+      );
+    },
+    writeTraffic: (writes) =>
+      write(
+        writes.map((change) => ({
+          key: () => trafficKey(change),
+          fine: change.op.startsWith('delete') ? ['ENOENT', 'EINVAL', 'ENODEV'] : [],
+          encode: (w, seq) => traffic.encodeTraffic(w, change, seq, indexOfLink),
+        })),
+      ),
+    createIfb: (name, mtu) =>
+      write([
+        {
+          key: () => name,
+          encode: (w, seq) => {
+            link.encodeIfb(w, name, mtu, seq);
+            return null;
+          },
+        },
+      ]),
     forgetFlows,
     watch: (listener: NetlinkListener) => {
       const stop = watchEvents(listener, nameOfLink, requests.port);

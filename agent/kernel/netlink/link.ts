@@ -86,6 +86,12 @@ export function encodeVxlan(w: MessageWriter, device: VxlanDevice, parentIndex: 
   w.end();
 }
 
+export function encodeIfb(w: MessageWriter, name: string, mtu: number, seq: number): void {
+  w.begin(RTM_LINK.NEW, F.REQUEST | F.CREATE | F.EXCL, seq);
+  w.u8(0).zero(3).u32(0).u32(IFF_UP).u32(IFF_UP).text(IFLA.IFNAME, name).attr32(IFLA.MTU, mtu);
+  w.nest(IFLA.LINKINFO, () => w.text(INFO.KIND, 'ifb')).end();
+}
+
 export function encodeLinkChange(
   w: MessageWriter,
   index: number,
