@@ -204,6 +204,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     endpoints,
     routes,
     chains,
+    sets: reconcilers.sets,
     bandwidth,
     closures,
     policies: () => policy.counts.activePolicies,

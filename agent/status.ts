@@ -10,6 +10,7 @@ import type { Pipeline } from './pipeline.ts';
 import type { BandwidthReconciler } from './reconcile/bandwidth.ts';
 import type { ChainReconciler } from './reconcile/chains.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
+import type { SetReconciler } from './reconcile/sets.ts';
 
 /** `tsnetctl node status` (INTERFACES.md); the very values, before any formatting. */
 export interface NodeStatus {
@@ -56,6 +57,7 @@ export interface StatusParts {
   readonly endpoints: LocalEndpoints;
   readonly routes: RouteReconciler | undefined;
   readonly chains: ChainReconciler;
+  readonly sets: SetReconciler;
   readonly bandwidth: BandwidthReconciler;
   readonly closures: Closures;
   readonly policies: () => number;
@@ -133,6 +135,7 @@ function problemsOf(parts: StatusParts): string[] {
     ...(parts.bgp?.problems ?? []).map(({ resource, message }) => `${resource}: ${message}`),
     ...parts.pipeline.settingProblems.map(({ field, message }) => `FelixConfiguration ${field}: ${message}`),
     ...[...parts.policyProblems()].map(([id, message]) => `${id}: ${message}`),
+    ...parts.sets.problems.map(({ key, detail }) => `set ${key}: ${detail}`),
     ...parts.bandwidth.problems,
     ...parts.chains.fights.map(
       ({ family, table }) => `somebody else keeps changing our chains in table ${table} of IPv${family}`,

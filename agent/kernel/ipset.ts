@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
-import { type Family, OperationalError } from '#core';
+import { type Family, type Milliseconds, OperationalError } from '#core';
 import type { SetType } from '#policy';
 import type { Command, Runner } from './runner.ts';
 import type { SetBackend, SetState, SetWrite } from './types.ts';
 
 const TIMEOUT = 60_000;
+/** So many sets are asked for one by one, in one process; what more there are comes with all that the kernel has. */
+const ASKED_BY_NAME = 256;
+const PROMPTS = /^(ipset> )+/;
 const NAME = /^cali[46][0t][A-Za-z0-9._:-]{1,25}$/;
 const MEMBER = /^[0-9a-fA-F.:]{2,45}(\/[0-9]{1,3})?(,(tcp|udp|sctp|udplite|[0-9]{1,3}):[0-9]{1,5})?$/;
 
@@ -13,12 +16,14 @@ export function createIpset(options: {
   readonly runner: Runner;
   /** Words before each command, such as `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
+  /** Time after which a command is killed. */
+  readonly timeout?: Milliseconds;
 }): SetBackend {
-  const { runner, prefix = [] } = options;
+  const { runner, prefix = [], timeout = TIMEOUT } = options;
 
   async function ipset(args: readonly string[], stdin?: string): Promise<string> {
     const argv = [...prefix, 'ipset', ...args] as unknown as Command['argv'];
-    const result = await runner.run({ argv, timeout: TIMEOUT, ...(stdin !== undefined && { stdin }) });
+    const result = await runner.run({ argv, timeout, ...(stdin !== undefined && { stdin }) });
     if (result.ended === 'timeout') throw new OperationalError('TIMEOUT', `ipset ${args[0]} did not end in time`);
     if (result.code === 0) return result.stdout;
     throw new OperationalError('EXEC', `ipset ${args[0]} failed: ${result.stderr.trim().slice(0, 300)}`);
@@ -33,7 +38,11 @@ export function createIpset(options: {
       for (const name of names) checked(NAME, name);
       // One command for many: a process for each would take longer than all the rest.
       if (names.length === 0) return new Map();
-      const found = parseSave(await ipset(names.length === 1 ? ['save', names[0]] : ['save']));
+      const found = parseSave(
+        names.length > ASKED_BY_NAME
+          ? await ipset(['save'])
+          : await ipset(['-'], `${names.map((n) => `save ${n}`).join('\n')}\nquit\n`),
+      );
       return new Map(names.flatMap((name) => (found.has(name) ? [[name, found.get(name)!]] : [])));
     },
     async write(writes) {
@@ -90,11 +99,11 @@ function parseTerse(text: string): SetState[] {
   });
 }
 
-/** Members by set. */
+/** Members by set. Where commands are read from standard input, each is asked for by a prompt. */
 function parseSave(text: string): Map<string, Set<string>> {
   const sets = new Map<string, Set<string>>();
   for (const line of text.split('\n')) {
-    const [verb, name, member] = line.split(' ', 3);
+    const [verb, name, member] = line.replace(PROMPTS, '').split(' ', 3);
     if (verb === 'create') sets.set(name, new Set());
     else if (verb === 'add') sets.get(name)?.add(member);
   }

@@ -29,6 +29,8 @@ export interface SetOutcome {
   readonly again?: Milliseconds;
 }
 
+/** Members compared in one look. */
+const COMPARED = 4096;
 const DESTROYS = 5;
 const DESTROY_PAUSE = 100;
 
@@ -38,6 +40,10 @@ export class SetReconciler {
   readonly #desired = new Map<string, Tracked>();
   /** Sets of ours in the kernel that nobody wants. */
   readonly #unwanted = new Set<string>();
+  /** Those that the kernel does not give up: a rule that is not ours uses them. */
+  readonly #stuck = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
+  /** The set whose members were compared last. */
+  #compared = '';
   /** Wanted sets that may differ from the kernel's. */
   readonly #dirty = new Set<string>();
   readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
@@ -98,7 +104,10 @@ export class SetReconciler {
     this.#readNeeded = true;
   }
 
-  /** Whether the kernel's sets look as we left them, by name, type and number of members; asks for a resync if not. */
+  /**
+   * Whether the kernel's sets look as we left them, by name, type and number of members, and, some sets each time, by the members themselves;
+   * asks for a resync if not.
+   */
   check(): Promise<boolean> {
     return this.#inTurn(() => this.#check());
   }
@@ -125,8 +134,35 @@ export class SetReconciler {
       if (set.unread || !set.actual) return true;
       return state?.type === set.type && state.entries === set.members.allActual.size;
     });
-    if (!right) this.resync();
-    return right;
+    const same = right && (await this.#compare());
+    if (!same) this.resync();
+    return same;
+  }
+
+  /** A member exchanged for another leaves the number as it was. Large sets wait for the resync. */
+  async #compare(): Promise<boolean> {
+    const names = this.#nextToCompare();
+    if (names.length === 0) return true;
+    const contents = await this.#o.backend.members(names);
+    return names.every((name) => {
+      const have = contents.get(name);
+      const known = this.#desired.get(name)?.members.allActual;
+      return !known || (have?.size === known.size && [...have].every((member) => known.has(member)));
+    });
+  }
+  #nextToCompare(): string[] {
+    const all = [...this.#desired].filter(([, set]) => set.actual && !set.unread).sort(([a], [b]) => (a < b ? -1 : 1));
+    const start = all.findIndex(([name]) => name > this.#compared);
+    const names: string[] = [];
+    let left = COMPARED;
+    for (const [name, { members }] of [...all.slice(Math.max(start, 0)), ...all.slice(0, Math.max(start, 0))]) {
+      if (members.allActual.size > COMPARED) continue;
+      left -= members.allActual.size + 1;
+      if (left < 0) break;
+      names.push(name);
+    }
+    this.#compared = names.at(-1) ?? '';
+    return names;
   }
 
   async #applyUpdates(): Promise<SetOutcome> {
@@ -193,20 +229,38 @@ export class SetReconciler {
 
   async #applyDeletes(): Promise<SetOutcome> {
     if (this.#readNeeded) await this.#read();
-    const failures: Failure[] = [];
-    const now = [...this.#unwanted].slice(0, this.#o.destroysPerPass ?? DESTROYS);
+    const time = this.#o.clock.now();
+    const ready = [...this.#unwanted].filter((name) => (this.#stuck.get(name)?.due ?? 0) <= time);
+    const now = ready.slice(0, this.#o.destroysPerPass ?? DESTROYS);
+    let destroyed = 0;
     for (const name of now)
       try {
         await this.#o.backend.destroy(name);
         this.#unwanted.delete(name);
         this.#present.delete(name);
+        this.#stuck.delete(name);
+        destroyed++;
       } catch (error) {
-        failures.push({ key: name, error: 'SET', detail: messageOf(error) });
-        // It may be gone already.
-        this.#readNeeded = true;
+        await this.#stick(name, messageOf(error));
       }
-    const left = this.#unwanted.size > 0 && failures.length === 0;
-    return { written: now.length - failures.length, failures, ...(left && { again: DESTROY_PAUSE }) };
+    for (const name of this.#stuck.keys()) if (!this.#unwanted.has(name)) this.#stuck.delete(name);
+    const due = [...this.#stuck.values()].map((s) => Math.max(0, s.due - time));
+    if (ready.length > now.length) due.push(DESTROY_PAUSE);
+    // What stays too long harms nobody: it is told by `problems` and fails no pass.
+    return { written: destroyed, failures: [], ...(due.length > 0 && { again: Math.min(...due) }) };
+  }
+
+  /** It may be gone already; else it is tried again, ever later, and nothing else waits for it. */
+  async #stick(name: string, detail: string): Promise<void> {
+    if (!(await this.#o.backend.list()).some((state) => state.name === name)) {
+      this.#unwanted.delete(name);
+      this.#present.delete(name);
+      return;
+    }
+    const backoff = this.#stuck.get(name)?.backoff ?? new Backoff(1_000, 60_000);
+    if (!this.#stuck.has(name)) this.#o.log.warn({ set: name, error: detail }, 'a set that nobody wants does not go');
+    const failure = { key: name, error: 'SET', detail };
+    this.#stuck.set(name, { backoff, due: this.#o.clock.now() + backoff.next(), failure });
   }
 
   get size(): number {
@@ -217,9 +271,9 @@ export class SetReconciler {
     for (const set of this.#desired.values()) count += set.members.allDesired.size;
     return count;
   }
-  /** Sets that the kernel does not have as they should be, with the reason. */
+  /** Sets that the kernel does not have as they should be, and those that do not go, with the reason. */
   get problems(): readonly Failure[] {
-    return [...this.#failed.values()].map((f) => f.failure);
+    return [...this.#failed.values(), ...this.#stuck.values()].map((f) => f.failure);
   }
 
   async #read(): Promise<void> {
