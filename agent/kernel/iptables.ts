@@ -15,6 +15,8 @@ export interface IptablesOptions {
   readonly prefix?: readonly string[];
   /** Time after which a command is killed. */
   readonly timeout?: Milliseconds;
+  /** Seconds to wait for the lock of legacy iptables. */
+  readonly lockWait?: number;
   /** Program names by role, for tests that put something else in their place. */
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
@@ -34,7 +36,7 @@ const programName = (family: Family, variant: string, role: string): string =>
 
 /** iptables of one variant, both families. One write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
-  const { runner, variant, commits, prefix = [], programs = {}, timeout = TIMEOUT } = options;
+  const { runner, variant, commits, prefix = [], programs = {}, timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
   const run: Run = (argv, rest, onStart) =>
@@ -61,7 +63,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       if (text === '') return { rules, after };
       const name = program(family, 'restore');
       // The nft variant has no lock: its transactions are the kernel's.
-      const wait = variant === 'legacy' ? ['--wait', String(LOCK_WAIT)] : [];
+      const wait = variant === 'legacy' ? ['--wait', String(lockWait)] : [];
       const argv = [name, '--noflush', ...wait];
       const end = (onStart?: (pid: number) => void) =>
         run(argv, { stdin: text, timeout }, onStart).then((result) => demand(result, name, text));

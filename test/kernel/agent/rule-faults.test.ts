@@ -1,16 +1,18 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createMetrics, FakeClock, silentLog } from '#core';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
-import { Commits } from '../../../agent/kernel/commits.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
+import { createNftables } from '../../../agent/kernel/nftables.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
+import type { RuleBackend } from '../../../agent/kernel/types.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
 import { enterNamespace, type Namespace, until } from '../namespace.ts';
 
-/** An iptables-restore that fails, hangs, lies or dies, put in front of the real one: what the reconciler makes of it. */
+/** A program that fails, hangs, lies or dies, in the place of the one that writes rules: what the reconciler makes of it. */
 
 let ns: Namespace;
 let runner: Runner;
@@ -20,101 +22,166 @@ beforeAll(() => {
   runner = createRunner({ log: silentLog });
   dir = mkdtempSync(join(tmpdir(), 'tsn-faults-'));
 });
-afterEach(() => {
-  ns.sh('nft flush ruleset');
-});
 afterAll(() => {
   runner?.close();
   if (dir) rmSync(dir, { recursive: true });
   ns?.leave();
 });
 
-/** A reconciler whose restore program is a script; `real` in it stands for the real program. */
-function bench(script: string, commits?: Commits) {
-  const path = join(dir, 'restore');
-  writeFileSync(join(dir, 'calls'), '');
-  writeFileSync(path, `#!/bin/sh\necho call >> ${dir}/calls\nreal() { exec iptables-nft-restore "$@"; }\n${script}\n`);
-  chmodSync(path, 0o755);
-  const clock = new FakeClock();
-  const programs = { restore: () => path };
-  const backend = createIptables({ runner, variant: 'nft', timeout: 1_000, programs, ...(commits && { commits }) });
-  const chains = new ChainReconciler({ backend, families: [4], clock, log: silentLog, metrics: createMetrics() });
-  const engine = createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, families: [4] } });
-  chains.update(engine.flush());
-  const repair = () => writeFileSync(path, '#!/bin/sh\nexec iptables-nft-restore "$@"\n');
-  const calls = () => readFileSync(join(dir, 'calls'), 'utf8').split('\n').length - 1;
-  return { chains, clock, repair, calls };
-}
-const standing = () => ns.sh('iptables-nft -S FORWARD').includes('-j cali-FORWARD');
+type Kind = 'iptables-nft' | 'iptables-legacy' | 'nftables';
+const FAMILIES = [4, 6] as const;
+const TABLES = ['filter', 'raw'];
 
-describe('iptables-restore', () => {
+/** How a person looks at, and spoils, what stands; `real` writes what comes on standard input. */
+const TOOLS: Record<
+  Kind,
+  { real: (family: 4 | 6) => string; show(family: 4 | 6): string; spoil(): void; clean(): void }
+> = {
+  'iptables-nft': iptables('nft'),
+  'iptables-legacy': iptables('legacy'),
+  nftables: {
+    real: () => 'nft',
+    show: (family) => ns.sh(`nft list table ${family === 4 ? 'ip' : 'ip6'} tsnet 2>/dev/null || true`),
+    spoil: () => ns.sh('nft flush chain ip tsnet filter-cali-FORWARD; nft flush chain ip6 tsnet filter-cali-FORWARD'),
+    clean: () => ns.sh('nft flush ruleset'),
+  },
+};
+function iptables(variant: 'nft' | 'legacy') {
+  const name = (family: 4 | 6) => `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
+  return {
+    real: (family: 4 | 6) => `${name(family)}-restore`,
+    show: (family: 4 | 6) => ns.sh(`${name(family)}-save`),
+    spoil: () => {
+      for (const family of FAMILIES) ns.sh(`${name(family)} -F cali-FORWARD`);
+    },
+    clean: () => {
+      if (variant === 'nft') return void ns.sh('nft flush ruleset');
+      for (const family of FAMILIES)
+        for (const table of TABLES) ns.sh(`${name(family)} -t ${table} -F; ${name(family)} -t ${table} -X`);
+    },
+  };
+}
+
+describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (kind) => {
+  const tools = TOOLS[kind];
+  afterEach(() => tools.clean());
+
+  /** A reconciler whose program is a script where it writes; `real` in it stands for the real program. */
+  function bench(script: string) {
+    const path = (family: 4 | 6) => join(dir, `write-${family}`);
+    const put = (line: string) => {
+      for (const family of FAMILIES) {
+        const real = tools.real(family);
+        const reading = `case "$1" in list|-t|-a) exec ${real} "$@";; esac`;
+        const text = `#!/bin/sh\n${kind === 'nftables' ? reading : ''}\necho >> ${dir}/calls\nreal() { ${real} "$@"; }\n${line}\n`;
+        writeFileSync(path(family), text);
+        chmodSync(path(family), 0o755);
+      }
+    };
+    writeFileSync(join(dir, 'calls'), '');
+    put(script);
+    const clock = new FakeClock();
+    const backend: RuleBackend =
+      kind === 'nftables'
+        ? createNftables({ runner, timeout: 700, program: path(4) })
+        : createIptables({
+            ...{ runner, timeout: 700, programs: { restore: path } },
+            variant: kind === 'iptables-nft' ? 'nft' : 'legacy',
+          });
+    const chains = new ChainReconciler({
+      backend,
+      families: FAMILIES,
+      clock,
+      log: silentLog,
+      metrics: createMetrics(),
+    });
+    const dispatch = kind === 'nftables' ? 'map' : 'tree';
+    const engine = createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, dispatch } });
+    chains.update(engine.flush());
+    const calls = () => readFileSync(join(dir, 'calls'), 'utf8').split('\n').length - 1;
+    return { chains, clock, repair: () => put('real "$@"'), calls };
+  }
+  /** The jump to our chains and what they begin with, in both families. */
+  const standing = () =>
+    FAMILIES.map(
+      (family) =>
+        /(-j |jump filter-)cali-FORWARD/.test(tools.show(family)) &&
+        /(-j |jump filter-)cali-from-wl-dispatch/.test(tools.show(family)),
+    );
+  const WHOLE = [true, true];
+  const NOTHING = [false, false];
+
   test('fails whatever it is given: nothing is quarantined, it is tried again with back-off, and then it stands', async () => {
     const b = bench('echo "cannot get the lock" >&2; exit 4');
     const first = await b.chains.apply();
-    expect(first.failures.map((f) => f.error)).toEqual(['EXEC', 'EXEC']);
+    // nftables has base chains of its own to make, in every table.
+    const tables = isProgram ? ['raw', 'filter'] : ['raw', 'mangle', 'nat', 'filter'];
+    const whole = FAMILIES.flatMap((family) => tables.map((table) => `ipv${family} ${table} EXEC`));
+    expect(first.failures.map((f) => `${f.key} ${f.error}`).sort()).toEqual(whole.sort());
     expect(first.failures[0].detail).toContain('cannot get the lock');
     expect(first.again).toBeGreaterThan(0);
     expect(b.chains.quarantined).toEqual([]);
     const calls = b.calls();
-    expect((await b.chains.apply()).failures).toHaveLength(2);
+    expect((await b.chains.apply()).failures).toHaveLength(whole.length);
     expect(b.calls()).toBe(calls); // not before its time
     b.repair();
     b.clock.advance(first.again! + 1000);
     expect((await b.chains.apply()).failures).toEqual([]);
-    expect(standing()).toBe(true);
+    expect(standing()).toEqual(WHOLE);
   });
 
   test('hangs, with a child of its own that keeps its output open: both are killed and the loop goes on', async () => {
-    const b = bench(`sleep 7331 & sleep 7331`);
+    const b = bench('sleep 7331 & sleep 7331');
     const outcome = await b.chains.apply();
-    expect(outcome.failures.map((f) => f.error)).toEqual(['TIMEOUT', 'TIMEOUT']);
+    expect(outcome.failures.map((f) => f.error)).toEqual(['TIMEOUT', 'TIMEOUT', 'TIMEOUT', 'TIMEOUT']);
     expect(() => ns.sh('pgrep -x sleep -a | grep -w 7331')).toThrow();
     b.repair();
     b.clock.advance(60_000);
     expect((await b.chains.apply()).failures).toEqual([]);
-    expect(standing()).toBe(true);
+    expect(standing()).toEqual(WHOLE);
   });
 
-  test('lies that it has written: the next look finds out and writes again', async () => {
-    const b = bench('cat > /dev/null; exit 0');
+  test('is killed by somebody: tried again', async () => {
+    const b = bench('kill -9 $$');
+    const { failures } = await b.chains.apply();
+    expect(failures.map((f) => f.error)).toEqual(['EXEC', 'EXEC', 'EXEC', 'EXEC']);
+    expect(b.chains.quarantined).toEqual([]);
+    b.repair();
+    b.clock.advance(60_000);
     expect((await b.chains.apply()).failures).toEqual([]);
-    expect(standing()).toBe(false);
+    expect(standing()).toEqual(WHOLE);
+  });
+
+  test.each([
+    ['nothing', 'cat > /dev/null; exit 0'],
+    ['half', `grep -Ev '(-j |jump filter-)cali-from-wl-dispatch' | real "$@"`],
+  ])('lies that it has written, and has written %s: the next look finds out and writes again', async (_, script) => {
+    const b = bench(script);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(standing()).toEqual(NOTHING);
     b.repair();
     expect(await b.chains.check()).toBe(true);
     expect((await b.chains.apply()).failures).toEqual([]);
-    expect(standing()).toBe(true);
+    expect(standing()).toEqual(WHOLE);
     expect(await b.chains.check()).toBe(false);
   });
 
   test('writes and then says that it failed: what stands is read back and not written twice', async () => {
-    const b = bench('iptables-nft-restore "$@"; exit 1');
+    const b = bench('real "$@"; exit 1');
     const first = await b.chains.apply();
     b.repair();
     b.clock.advance((first.again ?? 0) + 1000);
     const second = await b.chains.apply();
     expect(second.failures).toEqual([]);
-    expect(standing()).toBe(true);
-    expect(ns.sh('iptables-nft -S FORWARD').match(/-j cali-FORWARD/g)).toHaveLength(1);
-  });
-
-  test('has written and does not end: the write is done when the kernel says so, and what hangs is killed in its time', async () => {
-    const commits = new Commits();
-    // The same process goes on waiting for input after the COMMIT.
-    const b = bench(`exec bash -c 'exec iptables-nft-restore "$@" < <(cat; sleep 7332)' restore "$@"`, commits);
-    const sleeping = () => ns.sh('pgrep -f "^sleep 7332$" || true').trim();
-    expect((await b.chains.apply()).failures).toEqual([]);
-    expect(standing()).toBe(true);
-    expect(sleeping()).not.toBe('');
-    await until('the end of what hangs', () => sleeping() === '');
-    expect(await b.chains.check()).toBe(false);
-    commits.stop();
+    expect(standing()).toEqual(WHOLE);
+    for (const family of FAMILIES) expect(tools.show(family).match(/(-j |jump filter-)cali-FORWARD/g)).toHaveLength(1);
   });
 
   test('is not there: said as a failure of the table, not of a rule', async () => {
     const b = bench('');
-    rmSync(join(dir, 'restore'));
+    for (const family of FAMILIES) rmSync(join(dir, `write-${family}`));
     const { failures } = await b.chains.apply();
-    expect(failures[0].detail).toContain('restore');
+    expect(failures[0].detail).toMatch(/write-[46]/);
     expect(b.chains.quarantined).toEqual([]);
   });
 
@@ -123,11 +190,60 @@ describe('iptables-restore', () => {
     await b.chains.apply();
     for (let i = 0; i < 5; i++) {
       expect(b.chains.fights).toEqual([]);
-      ns.sh('iptables-nft -F cali-FORWARD');
+      tools.spoil();
       expect(await b.chains.check()).toBe(true);
       await b.chains.apply();
     }
-    expect(b.chains.fights).toEqual([{ family: 4, table: 'filter' }]);
+    expect(b.chains.fights).toEqual(FAMILIES.map((family) => ({ family, table: 'filter' })));
+    b.clock.advance(61_000);
+    tools.spoil();
+    await b.chains.check();
+    expect(b.chains.fights).toEqual([]);
+  });
+});
+
+describe('the lock of legacy iptables', () => {
+  /** The real program with a lock file of the test's own, so that nobody else waits for it. */
+  function bench(lockWait: number) {
+    const path = join(dir, 'locked');
+    writeFileSync(path, `#!/bin/sh\nXTABLES_LOCKFILE=${dir}/lock exec iptables-legacy-restore "$@"\n`);
+    chmodSync(path, 0o755);
+    const clock = new FakeClock();
+    const backend = createIptables({ runner, variant: 'legacy', lockWait, programs: { restore: () => path } });
+    const chains = new ChainReconciler({ backend, families: [4], clock, log: silentLog, metrics: createMetrics() });
+    chains.update(createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, families: [4] } }).flush());
+    return { chains, clock };
+  }
+  const hold = () =>
+    spawn('flock', [join(dir, 'lock'), 'sh', '-c', `touch ${dir}/held; exec sleep 7332`], { detached: true });
+  const held = () => until('the lock', () => existsSync(join(dir, 'held')));
+  afterEach(() => {
+    rmSync(join(dir, 'held'), { force: true });
+    TOOLS['iptables-legacy'].clean();
+  });
+
+  test('is waited for', async () => {
+    const b = bench(10);
+    const holder = hold();
+    await held();
+    const outcome = b.chains.apply();
+    await until('the wait', () => ns.sh(`pgrep -f '^iptables-legacy-restore.*--wait 10' || true`) !== '');
+    process.kill(-holder.pid!, 'SIGKILL');
+    expect((await outcome).failures).toEqual([]);
+    expect(ns.sh('iptables-legacy -S FORWARD')).toContain('-j cali-FORWARD');
+  });
+
+  test('is not waited for longer than the bound: said, and tried again', async () => {
+    const b = bench(1);
+    const holder = hold();
+    await held();
+    const { failures, again } = await b.chains.apply();
+    expect(failures.map((f) => f.error)).toEqual(['EXEC', 'EXEC']);
+    expect(failures[0].detail).toContain('lock');
+    expect(b.chains.quarantined).toEqual([]);
+    process.kill(-holder.pid!, 'SIGKILL');
+    b.clock.advance(again! + 1000);
+    expect((await b.chains.apply()).failures).toEqual([]);
   });
 });
 
