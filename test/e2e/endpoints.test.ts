@@ -7,6 +7,7 @@ import {
   endpointManifest,
   HOST_MAC,
   type LabNode,
+  macOf,
   planWorkload,
   run,
   runIn,
@@ -64,6 +65,32 @@ describe('a workload interface', () => {
     };
     const found = (await node.run(['sysctl', ...Object.keys(wanted)])).trim().split('\n');
     expect(Object.fromEntries(found.map((line) => line.split(' = ')))).toEqual(wanted);
+  });
+
+  test('is limited as its endpoint says, for as long as it does', async () => {
+    const node = lab().node('node-1');
+    const [workload] = local();
+    const dev = workload.interfaceName;
+    const manifest = endpointManifest(workload, await macOf(workload));
+    const qosControls = { ingressBandwidth: 20_000_000, egressBandwidth: 10_000_000 };
+    const qdiscs = () => node.run(['tc', 'qdisc', 'show']);
+    await lab().put({ ...manifest, spec: { ...manifest.spec, qosControls } });
+    await waitFor('the limits', async () => {
+      const text = await qdiscs();
+      const limits = [
+        `qdisc tbf ca11: dev ${dev} root`,
+        'rate 20Mbit',
+        `qdisc ingress ffff: dev ${dev}`,
+        'rate 10Mbit',
+      ];
+      return limits.every((words) => text.includes(words)) || text;
+    });
+    await waitReach(lab(), 'client-2', workload.name, true);
+    await lab().put(manifest);
+    await waitFor('no limits', async () => {
+      const text = `${await qdiscs()}${await node.run(['ip', '-o', 'link', 'show', 'type', 'ifb'])}`;
+      return !/ca11:|ingress|bwcali/.test(text) || text;
+    });
   });
 
   test('answers for the gateways, also on a node without a default route', async () => {
