@@ -1,5 +1,5 @@
 import type { Family } from '#core';
-import type { ResolvedWorkload } from '../resolved.ts';
+import type { ResolvedHost, ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { FROM_HOST_ENDPOINT, TO_HOST_ENDPOINT } from './filter-table.ts';
@@ -8,26 +8,39 @@ import { ACCEPT, cleared, ctstate, jump, marked, RETURN, rule, verdictBits } fro
 
 export const EGRESS_DSCP = 'cali-egress-dscp';
 
-/** Code points by the names that endpoints may say (RFC 2474, 2597, 3246, 5865, 8622). */
-function codePoint(said: number | string): number {
+/** Code points by the names that endpoints may say (RFC 2474, 2597, 3246, 5865, 8622); undefined for what is none. */
+function codePoint(said: number | string): number | undefined {
   const name = String(said).toUpperCase();
-  const [, first, second] = /^(?:CS|AF)(\d)(\d)?$/.exec(name) ?? [];
+  const [, first, second] = /^(?:CS(?=.$)|AF(?=..$))([0-7])([1-3])?$/.exec(name) ?? [];
   if (first !== undefined) return Number(first) * 8 + Number(second ?? 0) * 2;
   const known: Record<string, number> = { DF: 0, LE: 1, VA: 44, EF: 46 };
-  return known[name] ?? Number(name);
+  const value = known[name] ?? Number(name);
+  return Number.isInteger(value) && value >= 0 && value < 64 ? value : undefined;
 }
 
-/** Addresses whose packets get a code point, each with it, sorted; the smallest endpoint id wins one that two have. */
-export function codePoints(workloads: Iterable<ResolvedWorkload>, family: Family): [string, number][] {
+/** Says the code point of what a host endpoint sends; workloads have a field for theirs. */
+const DSCP_ANNOTATION = 'qos.projectcalico.org/dscp';
+
+/** Addresses whose packets get a code point, each with it, sorted; workloads before hosts, then the smallest id, wins one that two have. */
+export function codePoints(
+  workloads: Iterable<ResolvedWorkload>,
+  hosts: Iterable<ResolvedHost>,
+  family: Family,
+): [string, number][] {
   const found = new Map<string, number>();
-  for (const { endpoint } of [...workloads].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    const { qosControls, ipNetworks } = endpoint.spec;
-    if (qosControls?.dscp === undefined) continue;
-    for (const net of ipNetworks ?? [])
-      if (net.includes(':') === (family === 6) && !found.has(net)) found.set(net, codePoint(qosControls.dscp));
-  }
+  const give = (addresses: readonly string[] = [], said: number | string | undefined) => {
+    const value = said === undefined || said === '' ? undefined : codePoint(said);
+    if (value === undefined) return;
+    for (const address of addresses)
+      if (address.includes(':') === (family === 6) && !found.has(address)) found.set(address, value);
+  };
+  for (const { endpoint } of sorted(workloads)) give(endpoint.spec.ipNetworks, endpoint.spec.qosControls?.dscp);
+  for (const { endpoint } of sorted(hosts))
+    give(endpoint.spec.expectedIPs, endpoint.metadata.annotations?.[DSCP_ANNOTATION]);
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1));
 }
+const sorted = <T extends { readonly id: string }>(endpoints: Iterable<T>): T[] =>
+  [...endpoints].sort((a, b) => (a.id < b.id ? -1 : 1));
 
 export const dscpChain = (points: readonly [string, number][]): Chain => ({
   name: EGRESS_DSCP,

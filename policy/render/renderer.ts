@@ -1,4 +1,4 @@
-import { OperationalError } from '#core';
+import { FAMILIES, OperationalError } from '#core';
 import type {
   ActivePolicy,
   ActiveProfile,
@@ -11,6 +11,7 @@ import type {
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
 import { type HooksByFamily, Library, plain } from './library.ts';
+import { codePoints } from './mangle-table.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { clusterSets, diffSets, policySetChanges, type WantedSet } from './sets.ts';
 import { tableLayout } from './tables.ts';
@@ -166,9 +167,7 @@ class TableRenderer implements Renderer {
   }
 
   #hasCodePoints(): boolean {
-    for (const { endpoint } of this.#workloads.all.values())
-      if (endpoint.spec.qosControls?.dscp !== undefined) return true;
-    return false;
+    return FAMILIES.some((family) => codePoints(this.#workloads.all.values(), this.#hosts.values(), family).length > 0);
   }
 
   #clusterSets(): SetChange[] {

@@ -69,7 +69,7 @@ export interface WantedSet {
 
 /**
  * Sets that follow from the cluster and not from policy: pools, hosts, overlay peers.
- * @param hasCodePoints whether a workload's packets are marked when they leave the cluster.
+ * @param hasCodePoints whether an endpoint's packets are marked when they leave the cluster.
  */
 export function clusterSets(config: RenderConfig, facts: ClusterFacts, hasCodePoints: boolean): Map<string, WantedSet> {
   const sets = new Map<string, WantedSet>();

@@ -213,8 +213,8 @@ function declareRaw(
 }
 
 function declareMangle(state: RenderState, family: Family, library: Library, hosts: Hosts): readonly Hook[] {
-  const { config, workloads } = state;
-  const points = codePoints(workloads.values(), family);
+  const { config, workloads, hosts: hostEndpoints } = state;
+  const points = codePoints(workloads.values(), hostEndpoints.values(), family);
   const needs = { hosts: hosts.some, dscp: points.length > 0 };
   if (needs.dscp) library.declareIn('mangle', family, [JSON.stringify(points)], EGRESS_DSCP, () => dscpChain(points));
   for (const chain of mangleChains(config, needs))
