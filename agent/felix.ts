@@ -52,7 +52,7 @@ function word<T extends string>(value: string | undefined, words: readonly T[], 
 /** What the chains depend on. */
 export function renderConfig(
   spec: FelixConfigurationSpec,
-  config: Pick<AgentConfig, 'interfacePrefix' | 'given'>,
+  config: Pick<AgentConfig, 'interfacePrefix' | 'logGroup' | 'given'>,
   options: { vxlan: boolean; dispatch: RenderConfig['dispatch'] },
 ): { config: RenderConfig; problems: FelixProblem[] } {
   const problems: FelixProblem[] = [];
@@ -85,7 +85,7 @@ export function renderConfig(
     nat: nat(spec, problems),
     floatingIps: word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled',
     serviceLoopPrevention: word(spec.serviceLoopPrevention, ['Drop', 'Reject', 'Disabled'], 'Drop'),
-    log: log(spec, problems),
+    log: log(spec, config.logGroup, problems),
   };
   return { config: rendered, problems };
 }
@@ -128,8 +128,8 @@ function nat(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConf
 
 const PER_SECOND = { second: 1, minute: 1 / 60, hour: 1 / 3600, day: 1 / 86400 } as const;
 
-/** `10/second`; Log rules are limited unless the cluster says how much it wants. */
-function log(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConfig['log'] {
+/** `10/second`; without a rate a Log rule logs every packet, as Calico's. */
+function log(spec: FelixConfigurationSpec, group: number | undefined, problems: FelixProblem[]): RenderConfig['log'] {
   const text = spec.logActionRateLimit;
   const rate = /^(\d+)\/(second|minute|hour|day)$/.exec(text ?? '');
   if (text && !rate)
@@ -137,6 +137,7 @@ function log(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConf
   const perSecond = rate ? Number(rate[1]) * PER_SECOND[rate[2] as keyof typeof PER_SECOND] : undefined;
   return {
     prefix: spec.logPrefix ?? DEFAULT_RENDER_CONFIG.log.prefix,
+    ...(group !== undefined && { group }),
     ...(perSecond !== undefined && { rate: { perSecond, burst: spec.logActionRateLimitBurst ?? 5 } }),
   };
 }

@@ -253,6 +253,14 @@ export const SETTINGS = {
     read: oneOf(...LOG_LEVELS),
     fallback: always('info' as const),
   }),
+  logGroup: setting<number | undefined>({
+    flag: 'log-group',
+    env: 'TSNET_LOG_GROUP',
+    placeholder: 'GROUP',
+    help: 'NFLOG group to which Log rules of policy log; without it they log to the kernel log, with 29 characters of prefix',
+    read: whole(1, 65535),
+    fallback: always(undefined),
+  }),
   policyOnly: setting({
     flag: 'policy-only',
     env: 'TSNET_POLICY_ONLY',

@@ -39,7 +39,8 @@ export type Action =
   | { readonly do: 'jump' | 'goto'; readonly chain: string }
   | { readonly do: 'map'; readonly side: 'in' | 'out'; readonly targets: ReadonlyMap<string, string> } // interface → chain to go to; nftables only
   | { readonly do: 'mark'; readonly value: number; readonly mask: number } // (mark & ~mask) | value
-  | { readonly do: 'log'; readonly prefix: string; readonly group?: number } // NFLOG if a group is given, else LOG
+  /** NFLOG if a group is given, else LOG. Of `prefix` stands what there is room for; `rule` stands whole after it. */
+  | { readonly do: 'log'; readonly prefix: string; readonly rule: number; readonly group?: number }
   | { readonly do: 'masquerade'; readonly ports?: PortRange; readonly randomFully?: boolean }
   | { readonly do: 'snat' | 'dnat'; readonly to: string; readonly ports?: PortRange; readonly randomFully?: boolean }
   | { readonly do: 'dscp'; readonly value: number }

@@ -2,7 +2,18 @@ import { assertNever, Bug, err, type Family, OperationalError, ok, type Result }
 import type { Action, Chain, ChainRule, Match, PortRange } from '../types.ts';
 import { setName } from './names.ts';
 import { PROTOCOL } from './phrases.ts';
-import { hashed, hex, ifaceRef, integer, netRef, type PrintedRule, printable, rateRef, refuse } from './values.ts';
+import {
+  hashed,
+  hex,
+  ifaceRef,
+  integer,
+  logPrefix,
+  netRef,
+  type PrintedRule,
+  printable,
+  rateRef,
+  refuse,
+} from './values.ts';
 
 /**
  * Chains as the lines of iptables-restore. This is the only place where a value becomes rule text, so it is the only place that must
@@ -136,8 +147,8 @@ function printAction(action: Action, family: Family): string {
       return `-j MARK --set-xmark ${hex(action.value)}/${hex(action.mask)}`;
     case 'log':
       return action.group === undefined
-        ? `-j LOG --log-prefix "${printable(action.prefix, 29)}" --log-level 5`
-        : `-j NFLOG --nflog-group ${integer(action.group, 65535)} --nflog-prefix "${printable(action.prefix, 63)}"`;
+        ? `-j LOG --log-prefix "${logPrefix(action, 29)}" --log-level 5`
+        : `-j NFLOG --nflog-group ${integer(action.group, 65535)} --nflog-prefix "${logPrefix(action, 63)}"`;
     case 'masquerade':
       return `-j MASQUERADE${action.ports ? ` --to-ports ${dashed(action.ports)}` : ''}${action.randomFully ? ' --random-fully' : ''}`;
     case 'snat':

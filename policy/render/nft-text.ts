@@ -1,7 +1,7 @@
 import { assertNever, type Family, OperationalError } from '#core';
 import type { Action, Chain, ChainRule, Match, PortRange, SetId, Table } from '../types.ts';
 import { setName } from './names.ts';
-import { hashed, hex, ifaceRef, integer, netRef, type PrintedRule, printable, rateRef } from './values.ts';
+import { hashed, hex, ifaceRef, integer, logPrefix, netRef, type PrintedRule, printable, rateRef } from './values.ts';
 
 /**
  * Chains as nft writes them: what a person reads in golden files and in the report of a refused rule, and what the hashes are made of. As in
@@ -164,8 +164,8 @@ function printAction(action: Action, table: Table, chain: string, family: Family
       return printMark(action.value, action.mask);
     case 'log':
       return action.group === undefined
-        ? `log prefix "${printable(action.prefix, 127)}" level notice`
-        : `log prefix "${printable(action.prefix, 127)}" group ${integer(action.group, 65535)}`;
+        ? `log prefix "${logPrefix(action, 127)}" level notice`
+        : `log prefix "${logPrefix(action, 127)}" group ${integer(action.group, 65535)}`;
     case 'masquerade':
       return `masquerade${action.ports ? ` to :${dashed(action.ports)}` : ''}${action.randomFully ? ' fully-random' : ''}`;
     case 'snat':

@@ -96,17 +96,21 @@ function commented(rules: readonly ChainRule[], what: string, source: ResolvedRu
   return rules.map((r, index) => (index === 0 ? { ...r, comments: [what, ...source.annotations] } : r));
 }
 
-/** `%t` tier, `%k` kind, `%n` name, `%p` namespace/name, then the rule; cut by the printer to what the kernel takes. */
+/**
+ * `%t` tier, `%k` kind, `%n` name, `%p` namespace/name, then the rule's number. Without any of them tier and policy are appended; the name of a
+ * policy in a tier of its own often begins with the tier's, which is then not said twice.
+ */
 function logActions(config: RenderConfig, tier: string, id: string, index: number): Verdicts['log'] {
   const [kind, ...rest] = id.split('/');
   const values: Record<string, string> = { t: tier, k: kind, n: rest[rest.length - 1] ?? '', p: rest.join('/') };
   const text = config.log.prefix.replace(/%([tknp])/g, (_, key: string) => values[key]);
-  const prefix = `${text}${config.log.prefix.includes('%') ? '' : ` ${rest.join('/')}`} ${index}: `;
+  const isNamed = values.n.startsWith(`${tier}.`);
+  const prefix = /%[tknp]/.test(config.log.prefix) ? text : `${text} ${isNamed ? '' : `${tier}/`}${values.p}`;
   const { rate, group } = config.log;
   return [
     {
       match: rate ? [{ m: 'limit', perSecond: rate.perSecond, burst: rate.burst }] : [],
-      action: { do: 'log', prefix, ...(group !== undefined && { group }) },
+      action: { do: 'log', prefix, rule: index, ...(group !== undefined && { group }) },
     },
   ];
 }

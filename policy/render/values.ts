@@ -33,6 +33,12 @@ export const printable = (text: string, max: number): string =>
     .replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_')
     .slice(0, max);
 
+/** The prefix of a log line: what names the policy is cut to the room there is, the number of the rule never. */
+export function logPrefix({ prefix, rule }: { readonly prefix: string; readonly rule: number }, max: number): string {
+  const end = ` ${integer(rule, 0xffff)}: `;
+  return `${printable(prefix, max - end.length)}${end}`;
+}
+
 export function refuse(what: string, value: string): never {
   throw new OperationalError('VALIDATION', `${what} ${JSON.stringify(value.slice(0, 80))} cannot stand in a rule`);
 }

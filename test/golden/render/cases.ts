@@ -128,6 +128,11 @@ export const cases: readonly Case[] = [
     config: { log: { prefix: 'calico-packet %t %n', rate: { perSecond: 1 / 6, burst: 5 } } },
   },
   {
+    name: 'rule-log-to-a-group',
+    resources: ingress({ action: 'Log', protocol: 'TCP', destination: { ports: [80] } }, { action: 'Log' }),
+    config: { log: { prefix: 'calico-packet', group: 7 } },
+  },
+  {
     name: 'tiers-and-groups',
     resources: [
       web(),
