@@ -59,6 +59,7 @@ import { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
 import { endpointStates, type NodeStatus, nodeStatus } from './status.ts';
 import { TunnelAddresses } from './tunnel-address.ts';
+import { WorkloadLinks } from './workload-links.ts';
 
 export interface RunningAgent {
   status(): NodeStatus;
@@ -122,7 +123,8 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const endpoints = new LocalEndpoints(config.nodeName, table);
   const policy = createPolicyEngine({ node: config.nodeName, config: DEFAULT_RENDER_CONFIG });
   // These call what is made after them; nothing calls before the end of this function.
-  const reconcilers = await reconcile(base, runner, netlink, () => dataplane.retry());
+  const workloadLinks = new WorkloadLinks(config.interfacePrefix);
+  const reconcilers = await reconcile(base, runner, netlink, workloadLinks, () => dataplane.retry());
   const { routes, chains, settings, overlay, bandwidth } = reconcilers;
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
   const bgp = speak(base, context.createSpeaker, reconcilers, table, () => pipeline.poke());
@@ -168,6 +170,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     endpoints,
     routes: table,
     interfaces,
+    workloadLinks,
     bgp,
     tunnels: tunnelAddresses(base, store),
     secrets,
@@ -239,19 +242,24 @@ async function serveProbes({ config, metrics, health, onStop }: Base): Promise<v
   health.register('dataplane', 'nothing has been written yet', HUNG);
 }
 
-async function reconcile(base: Base, runner: Runner, netlink: Netlink, onDirty: () => void): Promise<Reconcilers> {
+async function reconcile(
+  base: Base,
+  runner: Runner,
+  netlink: Netlink,
+  workloadLinks: WorkloadLinks,
+  onDirty: () => void,
+): Promise<Reconcilers> {
   const { config, log, onStop } = base;
   const variant = await chooseVariant(runner, config.iptablesBackend);
   const chosen = config.given.has('iptablesBackend') ? 'by configuration' : 'by what the machine uses';
   log.info({ backend: variant, chosen }, 'iptables backend');
-  const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
   const made = createReconcilers({
     ...base,
     runner,
     netlink,
     variant,
     policyOnly: config.policyOnly,
-    isWorkloadLink,
+    isWorkloadLink: workloadLinks.has,
     onDirty,
   });
   onStop(() => made.close());

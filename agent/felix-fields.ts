@@ -15,6 +15,10 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
     default: '`Drop`',
     effect: 'last rule of `cali-wl-to-host`: traffic of workloads to their own node after egress policy',
   },
+  iptablesBackend: {
+    default: '`Auto`: what the machine uses',
+    effect: 'which iptables rules are written by; read when the agent starts; `--iptables-backend` beats it',
+  },
   nftablesMode: {
     default: '`Auto`, which is iptables',
     effect: '`Enabled`: rules and sets are written to tables `tsnet` of nftables; read when the agent starts',
@@ -46,6 +50,10 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
   vxlanVNI: { default: '`4096`', effect: 'network identifier of the VXLAN devices' },
   vxlanMTU: { default: 'from the host’s interface', effect: 'MTU of `vxlan.calico`' },
   vxlanMTUV6: { default: 'from the host’s interface', effect: 'MTU of `vxlan-v6.calico`' },
+  externalNodesList: {
+    default: 'none',
+    effect: 'networks outside the cluster from which VXLAN packets are admitted too',
+  },
   mtuIfacePattern: {
     default: 'physical interfaces',
     effect: 'which interfaces the workloads’ MTU (`/var/lib/calico/mtu`) is taken from',

@@ -90,6 +90,16 @@ export function renderConfig(
   return { config: rendered, problems };
 }
 
+/** The variant of iptables that the cluster asks for; undefined: a flag has said it, or nobody. */
+export function iptablesVariant(
+  spec: FelixConfigurationSpec,
+  config: Pick<AgentConfig, 'given'>,
+): 'nft' | 'legacy' | undefined {
+  if (config.given.has('iptablesBackend')) return undefined;
+  const wanted = word(spec.iptablesBackend, ['auto', 'nft', 'legacy'], 'auto');
+  return wanted === 'auto' ? undefined : wanted;
+}
+
 function interfacePrefixes(
   spec: FelixConfigurationSpec,
   config: Pick<AgentConfig, 'interfacePrefix' | 'given'>,
@@ -186,7 +196,7 @@ export function endpointSettings(
 }
 
 /** Pools, hosts and service ranges, for NAT, overlay and service-loop chains. */
-export function clusterFacts(cluster: Cluster): ClusterFacts {
+export function clusterFacts(cluster: Cluster, spec: FelixConfigurationSpec): ClusterFacts {
   const pools = [...cluster.pools.values()].flatMap(({ spec }) => {
     const net = parsePrefix(spec.cidr);
     return net.ok
@@ -194,6 +204,10 @@ export function clusterFacts(cluster: Cluster): ClusterFacts {
       : [];
   });
   const hosts = [...cluster.nodes.values()].flatMap(nodeAddresses);
+  const external = (spec.externalNodesList ?? []).flatMap((text) => {
+    const net = parsePrefix(text);
+    return net.ok ? [net.value as string] : [];
+  });
   const bgp = cluster.bgpConfigurations.get('default')?.spec;
   const ranges = [
     ...(bgp?.serviceClusterIPs ?? []),
@@ -203,7 +217,7 @@ export function clusterFacts(cluster: Cluster): ClusterFacts {
   return {
     pools,
     hosts: [...new Set(hosts)].sort(),
-    vxlanHosts: [...new Set(hosts)].sort(),
+    vxlanHosts: [...new Set([...hosts, ...external])].sort(),
     serviceCidrs: ranges.flatMap(({ cidr }) => {
       const net = parsePrefix(cidr);
       return net.ok ? [net.value as string] : [];

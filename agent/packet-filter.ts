@@ -1,4 +1,4 @@
-import { type Clock, createMetrics, type Log } from '#core';
+import { type Clock, createMetrics, hasCode, type Log } from '#core';
 import type { StepOutcome } from './apply.ts';
 import { Commits } from './kernel/commits.ts';
 import { createIpset } from './kernel/ipset.ts';
@@ -6,7 +6,7 @@ import { createIptables } from './kernel/iptables.ts';
 import { createNftables, NftSocket, removeNftables } from './kernel/nftables/index.ts';
 import { createNftSets } from './kernel/nftables/sets.ts';
 import type { Runner } from './kernel/runner.ts';
-import type { RuleBackend, SetBackend } from './kernel/types.ts';
+import type { Failure, RuleBackend, SetBackend } from './kernel/types.ts';
 import { ChainReconciler } from './reconcile/chains.ts';
 import { SetReconciler } from './reconcile/sets.ts';
 
@@ -30,20 +30,19 @@ export class PacketFilter {
   readonly rules: RuleBackend;
   readonly sets: SetBackend;
   readonly #context: PacketFilterContext;
-  readonly #iptables: Backends;
+  #iptables: Backends;
   readonly #nftables: Backends;
   readonly #socket = new NftSocket();
-  readonly #commits: Commits | undefined;
+  /** Made where the nft variant of iptables is in use. */
+  #commits: Commits | undefined;
   #kind: 'iptables' | 'nftables' | undefined;
-  #leftovers: { chains: ChainReconciler; sets: SetReconciler } | undefined;
+  #leftovers: (ChainReconciler | SetReconciler)[] | undefined;
   #isClean = false;
 
   constructor(context: PacketFilterContext) {
     const { runner, variant } = context;
     this.#context = context;
-    if (variant === 'nft') this.#commits = new Commits();
-    const rules = createIptables({ runner, variant, ...(this.#commits && { commits: this.#commits }) });
-    this.#iptables = { rules, sets: createIpset({ runner }) };
+    this.#iptables = this.#useIptables(runner, variant);
     this.#nftables = { rules: createNftables(this.#socket), sets: createNftSets(this.#socket) };
     const now = () => (this.#kind === 'nftables' ? this.#nftables : this.#iptables);
     this.rules = {
@@ -63,19 +62,36 @@ export class PacketFilter {
     };
   }
 
-  /** What FelixConfiguration's nftablesMode says; the first call decides. `Auto` is iptables. */
-  choose(mode: string | undefined): 'iptables' | 'nftables' {
+  /**
+   * What FelixConfiguration says; the first call decides. @param mode nftablesMode; `Auto` is iptables
+   * @param variant of iptables, which beats what the machine was found to use
+   */
+  choose(mode: string | undefined, variant?: 'nft' | 'legacy'): 'iptables' | 'nftables' {
     const wanted = mode === 'Enabled' ? 'nftables' : 'iptables';
-    if (this.#kind === undefined && wanted === 'nftables') this.#context.log.info({}, 'rules are written to nftables');
+    const { runner, log } = this.#context;
+    if (variant && variant !== this.#iptables.rules.name) {
+      if (this.#kind === undefined) {
+        this.#iptables = this.#useIptables(runner, variant);
+        log.info({ backend: variant, chosen: 'by FelixConfiguration' }, 'iptables backend');
+      } else log.warn({ wanted: variant }, 'iptablesBackend takes effect when the agent starts again');
+    }
+    if (this.#kind === undefined && wanted === 'nftables') log.info({}, 'rules are written to nftables');
     this.#kind ??= wanted;
     if (this.#kind !== wanted)
-      this.#context.log.warn({ now: this.#kind, wanted }, 'nftablesMode takes effect when the agent starts again');
+      log.warn({ now: this.#kind, wanted }, 'nftablesMode takes effect when the agent starts again');
     return this.#kind;
+  }
+
+  #useIptables(runner: Runner, variant: 'nft' | 'legacy'): Backends {
+    this.#commits?.stop();
+    this.#commits = variant === 'nft' ? new Commits() : undefined;
+    const rules = createIptables({ runner, variant, ...(this.#commits && { commits: this.#commits }) });
+    return { rules, sets: createIpset({ runner }) };
   }
 
   /** Of what the kernel tells when it was changed: nothing of legacy iptables and ipset, which must be asked. */
   get news(): { readonly rules: boolean; readonly sets: boolean } {
-    return { rules: this.#kind === 'nftables' || this.#context.variant === 'nft', sets: this.#kind === 'nftables' };
+    return { rules: this.rules.name !== 'legacy', sets: this.#kind === 'nftables' };
   }
   /** Whether a transaction of nf_tables was our own, by the process and the socket that made it. */
   isOurs(pid: number, port: number): boolean {
@@ -86,30 +102,50 @@ export class PacketFilter {
     this.#commits?.stop();
   }
 
-  /** Takes away what an earlier run wrote to the backend that is not in use; to be called when the rules in use stand. */
+  /**
+   * Takes away what an earlier run wrote to backends that are not in use, both variants of iptables among them; to be called when the rules in
+   * use stand. Old rules would go on dropping what they do not know.
+   */
   async removeLeftovers(): Promise<StepOutcome> {
     if (this.#isClean) return { written: 0, failures: [] };
-    if (this.#kind === 'iptables') {
-      const removed = await removeNftables(this.#socket);
-      this.#isClean = true;
-      return { written: removed, failures: [] };
+    let written = this.#kind === 'iptables' ? await removeNftables(this.#socket) : 0;
+    this.#leftovers ??= await this.#findLeftovers();
+    const failures: Failure[] = [];
+    for (const part of this.#leftovers) {
+      const outcome = part instanceof ChainReconciler ? await part.apply() : await part.applyDeletes();
+      written += outcome.written;
+      failures.push(...outcome.failures);
+      // Sets go when no rule of either variant names them any more.
+      if (outcome.failures.length > 0 || outcome.again !== undefined)
+        return { written, failures, ...(outcome.again !== undefined && { again: outcome.again }) };
     }
-    const { clock, log } = this.#context;
-    this.#leftovers ??= {
-      chains: new ChainReconciler({
-        backend: this.#iptables.rules,
-        families: [4, 6],
-        clock,
-        log,
-        metrics: createMetrics(),
-      }),
-      sets: new SetReconciler({ backend: this.#iptables.sets, clock, log, metrics: createMetrics(), maxElements: 0 }),
-    };
-    const chains = await this.#leftovers.chains.apply();
-    const sets = await this.#leftovers.sets.applyDeletes();
-    const failures = [...chains.failures, ...sets.failures];
-    const again = chains.again ?? sets.again;
-    this.#isClean = failures.length === 0 && again === undefined;
-    return { written: chains.written + sets.written, failures, ...(again !== undefined && { again }) };
+    this.#isClean = true;
+    return { written, failures };
+  }
+
+  /** Reconcilers that want nothing, of everything that may be there and is not in use; in the order in which it goes. */
+  async #findLeftovers(): Promise<(ChainReconciler | SetReconciler)[]> {
+    const { runner, clock, log } = this.#context;
+    const parts: (ChainReconciler | SetReconciler)[] = [];
+    for (const variant of ['nft', 'legacy'] as const) {
+      if (this.rules.name === variant || !(await hasIptables(runner, variant))) continue;
+      const backend = createIptables({ runner, variant });
+      parts.push(new ChainReconciler({ backend, families: [4, 6], clock, log, metrics: createMetrics() }));
+    }
+    if (this.#kind === 'nftables') {
+      const backend = this.#iptables.sets;
+      parts.push(new SetReconciler({ backend, clock, log, metrics: createMetrics(), maxElements: 0 }));
+    }
+    return parts;
+  }
+}
+
+/** Whether the machine has that variant at all. */
+async function hasIptables(runner: Runner, variant: 'nft' | 'legacy'): Promise<boolean> {
+  try {
+    return (await runner.run({ argv: [`iptables-${variant}-save`, '--version'], timeout: 10_000 })).code === 0;
+  } catch (error) {
+    if (hasCode(error, 'EXEC')) return false;
+    throw error;
   }
 }

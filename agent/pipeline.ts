@@ -13,6 +13,7 @@ import {
   felixSpec,
   type Intervals,
   intervals,
+  iptablesVariant,
   type NodeWide,
   nodeWide,
   renderConfig,
@@ -28,6 +29,7 @@ import type { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
 import { type TunnelAddresses, tunnelNeed } from './tunnel-address.ts';
 import { type OverlayIntent, overlayIntent } from './vxlan.ts';
+import type { WorkloadLinks } from './workload-links.ts';
 
 /** What the pipeline needs of the policy calculation and its renderer. */
 export interface PolicyPart {
@@ -69,6 +71,7 @@ export interface PipelineOptions {
   readonly endpoints: LocalEndpoints;
   readonly routes: RouteTable;
   readonly interfaces: InterfaceMonitor;
+  readonly workloadLinks: WorkloadLinks;
   /** undefined under --no-bgp and --policy-only. */
   readonly bgp: Bgp | undefined;
   /** undefined where routing is another plugin's. */
@@ -236,25 +239,27 @@ export class Pipeline implements SyncSink {
     const labels = cluster.nodes.get(config.nodeName)?.metadata.labels ?? {};
     const spec = felixSpec(cluster.felixConfigurations, config.nodeName, labels);
     const vxlan = [...cluster.pools.values()].some((pool) => (pool.spec.vxlanMode ?? 'Never') !== 'Never');
-    const dispatch = this.#o.filter.choose(spec.nftablesMode) === 'nftables' ? 'map' : 'tree';
+    const dispatch =
+      this.#o.filter.choose(spec.nftablesMode, iptablesVariant(spec, config)) === 'nftables' ? 'map' : 'tree';
     const rendered = renderConfig(spec, config, { vxlan, dispatch });
     const known = new Set(this.#problems.map((p) => p.message));
     for (const { field, message } of rendered.problems)
       if (!known.has(message)) this.#o.log.warn({ field }, `FelixConfiguration: ${message}; the default is used`);
     this.#problems = rendered.problems;
     this.#o.policy.setConfig(rendered.config);
-    this.#o.policy.setFacts(clusterFacts(cluster));
+    this.#o.policy.setFacts(clusterFacts(cluster, spec));
     const bgp = cluster.bgpConfigurations.get('default')?.spec;
     const metric = { 4: bgp?.ipv4NormalRoutePriority ?? 1024, 6: bgp?.ipv6NormalRoutePriority ?? 1024 };
-    const isWorkloadLink = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
+    this.#o.workloadLinks.prefixes = rendered.config.interfacePrefixes;
+    const isWorkloadLink = this.#o.workloadLinks.has;
     this.#o.endpoints.configure(endpointSettings(spec, { metric, routes: !config.policyOnly, isWorkloadLink }));
     this.#o.desired.intervals(intervals(spec));
     this.#o.desired.node(nodeWide(spec));
   }
 
   #hostInterfaces(): void {
-    const { interfaces, config } = this.#o;
-    const isWorkload = (name: string) => config.interfacePrefix.some((prefix) => name.startsWith(prefix));
+    const { interfaces } = this.#o;
+    const isWorkload = this.#o.workloadLinks.has;
     const all = [...interfaces.links.keys()].filter((name) => !isWorkload(name)).sort();
     this.#o.policy.setHostInterfaces(
       all.map((name) => ({ name, addresses: interfaces.addressesOf(name).map((a) => a.address) })),
