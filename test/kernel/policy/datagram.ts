@@ -23,6 +23,8 @@ export interface Arrival {
   /** Undefined where the kernel hands over no IPv6 header. */
   readonly source?: string;
   readonly dscp?: number;
+  /** The first two bytes after the IP header, whatever they are in this protocol. */
+  readonly sourcePort?: number;
 }
 
 /** What arrived, if it is one of ours. @param at where the IP header begins; undefined: it is not there. */
@@ -32,9 +34,13 @@ export function readArrival(bytes: Buffer, at: number | undefined): Arrival | un
   const number = bytes.readUInt32BE(found + MAGIC.length);
   if (at === undefined) return { number };
   if (bytes[at] >> 4 === 4)
-    return { number, source: bytes.subarray(at + 12, at + 16).join('.'), dscp: bytes[at + 1] >> 2 };
+    return {
+      ...{ number, source: bytes.subarray(at + 12, at + 16).join('.'), dscp: bytes[at + 1] >> 2 },
+      sourcePort: bytes.readUInt16BE(at + 20),
+    };
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(at + 8 + 2 * i).toString(16));
-  return { number, source: groups.join(':'), dscp: (bytes.readUInt16BE(at) >> 6) & 0x3f };
+  const dscp = (bytes.readUInt16BE(at) >> 6) & 0x3f;
+  return { number, source: groups.join(':'), dscp, sourcePort: bytes.readUInt16BE(at + 40) };
 }
 
 const u16 = (...values: number[]): Buffer => Buffer.from(values.flatMap((v) => [(v >> 8) & 255, v & 255]));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Addr, addr } from '#core';
 import type { AnyResource } from '#datastore';
-import { NO_FACTS, type Packet, type RenderConfig } from '#policy';
+import { allocateMarks, NO_FACTS, type Packet, type RenderConfig } from '#policy';
 import {
   ACTORS,
   actorHere,
@@ -12,6 +12,7 @@ import {
   resourcesOnOneNode,
 } from '../../scenarios/index.ts';
 import { addressBytes } from './datagram.ts';
+import { listenToLog } from './nflog.ts';
 import { makeRouter, type Plugged, type Router, type Shot, VARIANTS } from './router.ts';
 
 /** What rules do besides policy: translate, refuse forged and encapsulated packets, count. */
@@ -92,6 +93,20 @@ describe.each(VARIANTS)('%s', (variant) => {
         expect((await one(shot('web', 'out', family, { protocol, icmpType: 8, icmpCode: 0 })))?.source).toBe(
           '192.0.2.99',
         );
+    });
+
+    test('source ports of choice, and only what leaves by interfaces of choice', async () => {
+      router.engine.setFacts(facts);
+      await become({ nat: { excludeHosts: false, randomFully: true, portRange: [1000, 1099] } });
+      for (const protocol of [6, 17]) {
+        const came = await one(shot('web', 'out', family, { protocol }));
+        expect(sameAddress(came?.source, own('host'))).toBe(true);
+        expect(came?.sourcePort).toBeGreaterThanOrEqual(1000);
+        expect(came?.sourcePort).toBeLessThan(1100);
+      }
+      await become({ nat: { excludeHosts: false, randomFully: true, outInterface: HOST_LINKS.office } });
+      expect(sameAddress((await one(shot('web', 'out', family)))?.source, own('web'))).toBe(true);
+      expect(sameAddress((await one(shot('web', 'office', family)))?.source, own('host'))).toBe(true);
     });
 
     test('hosts of the cluster may be excluded from translation', async () => {
@@ -209,6 +224,135 @@ describe.each(VARIANTS)('%s', (variant) => {
       expect((await one(shot('db', 'out', family)))?.dscp).toBe(0);
       expect((await one(shot('out', 'web', family)))?.dscp).toBe(0);
       await become();
+      expect((await one(shot('web', 'out', family)))?.dscp).toBe(0);
+    });
+
+    test('a Log rule tells tier, policy and rule of as many packets as its rate allows, and the packets go on', async () => {
+      const group = 100 + family;
+      const policy = resource('NetworkPolicy', 'prod/watched', {
+        selector: 'all()',
+        types: ['Ingress'],
+        ingress: [{ action: 'Deny', protocol: 'TCP' }, { action: 'Log', protocol: 'UDP' }, { action: 'Allow' }],
+      });
+      const log = listenToLog(group);
+      await become({ log: { prefix: 'calico-packet', group, rate: { perSecond: 1 / 3600, burst: 3 } } }, policy);
+      const shots = Array.from({ length: 10 }, () => shot('out', 'web', family));
+      const came = await router.fire(
+        shots,
+        shots.map(() => true),
+      );
+      expect(came.filter(Boolean)).toHaveLength(10);
+      const told = log.prefixes();
+      log.close();
+      expect(told).toEqual(Array(3).fill('calico-packet default/prod/watched 1: '));
+    });
+
+    test('the node takes VXLAN from nodes it knows, and no other', async () => {
+      const vxlan = { destinationPort: 4789 };
+      router.engine.setFacts({ ...NO_FACTS, vxlanHosts: [own('office')] });
+      await become({ vxlan: true });
+      expect(await one(shot('office', 'host', family, vxlan))).toBeDefined();
+      expect(await one(shot('out', 'host', family, vxlan), false)).toBeUndefined();
+      expect(await one(shot('out', 'host', family, { destinationPort: 4790 }))).toBeDefined();
+      await become({ vxlan: false });
+      expect(await one(shot('out', 'host', family, vxlan))).toBeDefined();
+    });
+
+    test.each(['Drop', 'Accept', 'Return', 'Reject'] as const)(
+      'what workloads send to their node: %s',
+      async (endpointToHostAction) => {
+        const passes = endpointToHostAction === 'Accept' || endpointToHostAction === 'Return';
+        await become({ endpointToHostAction });
+        expect((await one(shot('web', 'host', family), passes)) !== undefined).toBe(passes);
+        // Without these IPv6 does not work at all, so no policy is asked for them.
+        await become({ endpointToHostAction }, resource('GlobalNetworkPolicy', 'p', { types: ['Ingress', 'Egress'] }));
+        expect(await one(shot('web', 'host', family), false)).toBeUndefined();
+        const icmp = (icmpType: number) =>
+          shot('web', 'host', family, { protocol: family === 6 ? 58 : 1, icmpType, icmpCode: 0 });
+        for (const type of [130, 131, 132, 133, 136])
+          expect([type, (await one(icmp(type), family === 6)) !== undefined]).toEqual([type, family === 6]);
+        expect(await one(icmp(family === 6 ? 128 : 8), false)).toBeUndefined();
+      },
+    );
+
+    test('other bits of the mark do as well, and the bits of somebody else stay', async () => {
+      const marks = allocateMarks(0x1f0);
+      if (!marks.ok) throw new Error(marks.error);
+      const nets = [own('out'), own('office'), own('db')].map((a) => `${a}/${family === 4 ? 32 : 128}`);
+      const many = resource('NetworkPolicy', 'prod/p', {
+        selector: "app == 'web'",
+        types: ['Ingress'],
+        ingress: [
+          {
+            action: 'Allow',
+            protocol: 'UDP',
+            source: { nets, notNets: [nets[1]], ports: [...Array(20).keys()].map((i) => 40_000 + 2 * i) },
+            destination: { ports: [80, 81] },
+          },
+        ],
+      });
+      await become({ marks: marks.value }, many);
+      for (const [from, packet, passes] of [
+        ['out', {}, true],
+        ['db', {}, true],
+        ['office', {}, false],
+        ['out', { destinationPort: 82 }, false],
+        ['out', { sourcePort: 40_001 }, false],
+        ['out', { sourcePort: 40_038, destinationPort: 81 }, true],
+      ] as const)
+        expect([from, packet, (await one(shot(from, 'web', family, packet), passes)) !== undefined]).toEqual([
+          from,
+          packet,
+          passes,
+        ]);
+    });
+
+    describe.runIf(variant !== 'nftables')('beside the rules of somebody else', () => {
+      const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant === 'iptables-legacy' ? 'legacy' : 'nft'} -w`;
+      const closed = resource('NetworkPolicy', 'prod/p', { selector: "app == 'web'", types: ['Ingress'] });
+      const his = (rule: string) => {
+        router.namespace.sh(`${tool} -A FORWARD ${rule}`);
+        return () => void router.namespace.sh(`${tool} -D FORWARD ${rule}`);
+      };
+
+      test('ours come first, or last where chainInsertMode says so', async () => {
+        for (const [chainInsertMode, passes] of [
+          ['insert', false],
+          ['append', true],
+        ] as const) {
+          await become();
+          const undo = his('-j ACCEPT');
+          // The jump is put where it belongs whatever came in between.
+          await become({ chainInsertMode }, closed);
+          expect((await one(shot('out', 'web', family), passes)) !== undefined).toBe(passes);
+          undo();
+          await become();
+        }
+      });
+
+      test('what policy allows is allowed, or goes on to them where iptablesFilterAllowAction says so', async () => {
+        for (const [filterAllowAction, passes] of [
+          ['Accept', true],
+          ['Return', false],
+        ] as const) {
+          await become({ filterAllowAction });
+          const undo = his('-j DROP');
+          expect((await one(shot('out', 'web', family), passes)) !== undefined).toBe(passes);
+          undo();
+        }
+      });
+    });
+
+    test('packets of a host whose endpoint says a code point get it', async () => {
+      const host = resource('HostEndpoint', 'h0', {
+        node: 'node-a',
+        interfaceName: 'eth0',
+        expectedIPs: [own('host')],
+      });
+      host.metadata.annotations = { 'qos.projectcalico.org/dscp': 'AF41' };
+      const open = resource('GlobalNetworkPolicy', 'p', { types: ['Egress'], egress: [{ action: 'Allow' }] });
+      await become({}, host, open);
+      expect((await one(shot('host', 'out', family)))?.dscp).toBe(34);
       expect((await one(shot('web', 'out', family)))?.dscp).toBe(0);
     });
 
