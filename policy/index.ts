@@ -24,6 +24,6 @@ export * from './render/marks.ts';
 export * from './render/names.ts';
 export * from './render/nft-text.ts';
 export * from './render/renderer.ts';
-export { exactInterface, hex, ifaceRef, integer, type PrintedRule, printable, rateOf } from './render/values.ts';
+export { exactInterface, hex, ifaceRef, integer, logPrefix, type PrintedRule, rateOf } from './render/values.ts';
 export * from './resolved.ts';
 export * from './types.ts';

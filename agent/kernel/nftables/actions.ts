@@ -1,5 +1,5 @@
 import { addrBytes, assertNever, type Family, OperationalError, parseAddr } from '#core';
-import { type Action, type ChainRule, nftChain, type PortRange, printable, type Table } from '#policy';
+import { type Action, type ChainRule, logPrefix, nftChain, type PortRange, type Table } from '#policy';
 import {
   bigHalf,
   bitwise,
@@ -107,7 +107,7 @@ const setMark = (value: number, mask: number): Expression[] => [
 ];
 
 function logOf(action: Action & { do: 'log' }): Expression {
-  const prefix: Attr = [2, printable(action.prefix, 127)];
+  const prefix: Attr = [2, logPrefix(action, 127)];
   return ['log', action.group === undefined ? [prefix, [5, LOG_NOTICE]] : [[1, bigHalf(action.group)], prefix]];
 }
 

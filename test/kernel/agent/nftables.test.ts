@@ -249,8 +249,8 @@ function actions(family: Family): ChainRule['action'][] {
     { do: 'mark', value: 0, mask: 0x30000 },
     { do: 'mark', value: 0x10000, mask: 0x10000 },
     { do: 'mark', value: 0x10000, mask: 0x30000 },
-    { do: 'log', prefix: 'calico-packet: a "b"' },
-    { do: 'log', prefix: 'grouped', group: 3 },
+    { do: 'log', prefix: 'calico-packet: a "b"', rule: 3 },
+    { do: 'log', prefix: 'grouped', rule: 0, group: 3 },
     ...[0, 10, 46, 63].map((value) => ({ do: 'dscp' as const, value })),
     {
       do: 'map',
