@@ -62,7 +62,10 @@ export function applySteps(parts: DataplaneParts): ApplyStep[] {
       name: 'chains',
       because: 'policy stands before the route that makes its workload reachable',
       needs: ['sets'],
-      run: async () => whole(await chains.apply()),
+      run: async () => {
+        chains.setUnusable(sets.unusable);
+        return whole(await chains.apply());
+      },
     },
     {
       name: 'interfaces',

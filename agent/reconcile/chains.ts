@@ -57,6 +57,11 @@ export class ChainReconciler {
       for (const { family, reconciler } of this.#tables) reconciler.setHooks(changes.hooks[family] ?? []);
   }
 
+  /** Sets that the kernel does not have as they should be, by their name there, with the reason; what asks them is closed. */
+  setUnusable(sets: ReadonlyMap<string, string>): void {
+    for (const { reconciler } of this.#tables) reconciler.setUnusable(sets);
+  }
+
   /** Kernel state is not trusted any more; the next apply reads it and writes what differs. */
   resync(): void {
     for (const { reconciler } of this.#tables) reconciler.distrust();

@@ -46,7 +46,7 @@ export class SetReconciler {
   #compared = '';
   /** Wanted sets that may differ from the kernel's. */
   readonly #dirty = new Set<string>();
-  readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
+  readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure; isTooLarge: boolean }>();
   #readNeeded = true;
   /** Names of our sets in the kernel, as far as is known. */
   #present = new Set<string>();
@@ -73,6 +73,9 @@ export class SetReconciler {
         continue;
       }
       const set = this.#track(name, type, family, owner);
+      // It is another set now: it need not wait for the next try.
+      const failed = this.#failed.get(name);
+      if (failed) failed.due = 0;
       for (const member of members.removed) set.members.deleteDesired(member);
       for (const member of members.added) set.members.setDesired(member, true);
     }
@@ -276,6 +279,13 @@ export class SetReconciler {
     return [...this.#failed.values(), ...this.#stuck.values()].map((f) => f.failure);
   }
 
+  /** Sets that will not be right until their selectors are, with the reason: what the kernel holds under their names is old, if anything. */
+  get unusable(): ReadonlyMap<string, string> {
+    const found = new Map<string, string>();
+    for (const [name, { failure, isTooLarge }] of this.#failed) if (isTooLarge) found.set(name, failure.detail);
+    return found;
+  }
+
   async #read(): Promise<void> {
     const states = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
     this.#present = new Set(states.keys());
@@ -305,7 +315,8 @@ export class SetReconciler {
   #fail(name: string, owner: string, error: unknown): Failure {
     const failure: Failure = { key: name, error: 'SET', detail: `${owner}: ${messageOf(error)}` };
     const backoff = this.#failed.get(name)?.backoff ?? new Backoff(1_000, 60_000);
-    this.#failed.set(name, { backoff, due: this.#o.clock.now() + backoff.next(), failure });
+    const due = this.#o.clock.now() + backoff.next();
+    this.#failed.set(name, { backoff, due, failure, isTooLarge: error instanceof RangeError });
     // Half of a change may have been done.
     const set = this.#desired.get(name);
     if (set) {

@@ -1,5 +1,5 @@
 import { Backoff, type Clock, type Family, hasCode, type Log, type Milliseconds, messageOf } from '#core';
-import type { Chain, Hook, Table } from '#policy';
+import { type Chain, type Hook, setName, type Table } from '#policy';
 import type { Failure, RuleBackend, TableState } from '../kernel/types.ts';
 import { closedForm, findRefused, type Refusal } from './refused.ts';
 
@@ -11,6 +11,8 @@ const RETRY_MOST = 30_000;
 /** A stranger who undoes our rules this often within the window is not a reload but a fight. */
 const FIGHT_COUNT = 5;
 const FIGHT_WINDOW = 60_000;
+
+const NO_SETS: ReadonlyMap<string, string> = new Map();
 
 interface Quarantine {
   readonly refusal: Refusal;
@@ -43,6 +45,7 @@ export class TableReconciler {
   /** Waiting times of chains that are being tried again. */
   readonly #patience = new Map<string, Backoff>();
   #retry: { backoff: Backoff; due: Milliseconds; failure: Failure } | undefined;
+  #unusable: ReadonlyMap<string, string> = NO_SETS;
   #foreign: Milliseconds[] = [];
   #fighting = false;
 
@@ -62,6 +65,14 @@ export class TableReconciler {
     this.#hooks = hooks.filter((h) => h.table === this.#o.table);
     this.#hooksDirty = true;
   }
+  /** Sets that the kernel does not have as they should be, by their name there, with the reason: a chain that asks one is closed. */
+  setUnusable(sets: ReadonlyMap<string, string>): void {
+    if (sets.size === 0 && this.#unusable.size === 0) return;
+    const before = this.#unusable;
+    this.#unusable = sets;
+    for (const [name, chain] of this.#desired)
+      if (this.#askedOf(chain, before) !== this.#askedOf(chain, sets)) this.#dirty.add(name);
+  }
   /** The kernel is read again at the next apply. */
   distrust(): void {
     this.#actual = undefined;
@@ -75,7 +86,8 @@ export class TableReconciler {
     return count;
   }
   get refusals(): readonly Refusal[] {
-    return [...this.#quarantine.values()].map((q) => q.refusal);
+    const refused = [...this.#quarantine.values()].map((q) => q.refusal);
+    return this.#unusable.size > 0 ? [...refused, ...this.#withoutSets()] : refused;
   }
   /** Somebody else keeps undoing our rules here. */
   get fighting(): boolean {
@@ -209,7 +221,23 @@ export class TableReconciler {
   /** The chain as it should stand now: as wanted, or closed. */
   #standing(name: string): Chain | undefined {
     const wanted = this.#desired.get(name);
-    return wanted && this.#quarantine.has(name) ? closedForm(wanted) : wanted;
+    if (!wanted) return undefined;
+    return this.#quarantine.has(name) || this.#askedOf(wanted, this.#unusable) ? closedForm(wanted) : wanted;
+  }
+  /** The first of the sets that the chain asks. */
+  #askedOf(chain: Chain, sets: ReadonlyMap<string, string>): string | undefined {
+    if (sets.size === 0) return undefined;
+    for (const { match } of chain.rules)
+      for (const m of match) if ('set' in m && sets.has(setName(this.#o.family, m.set))) return m.set;
+    return undefined;
+  }
+  *#withoutSets(): IterableIterator<Refusal> {
+    for (const [name, chain] of this.#desired) {
+      const set = this.#askedOf(chain, this.#unusable);
+      if (set === undefined || this.#quarantine.has(name)) continue;
+      const error = this.#unusable.get(setName(this.#o.family, set))!;
+      yield { chain: name, rule: `set ${set}`, owner: chain.owner ?? name, error };
+    }
   }
 
   #differs(chain: Chain): boolean {

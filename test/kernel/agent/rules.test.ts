@@ -383,6 +383,47 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     expect(reach('a', 'b')).toBe(true);
   });
 
+  test('a set with more members than it may have closes what asks it, and opens it when it has fewer', async () => {
+    const big = (count: number) =>
+      resource(
+        'GlobalNetworkSet',
+        'big',
+        {
+          nets: FAMILIES.flatMap((family) => [
+            `${ADDRESS.a[family]}/${family === 4 ? 32 : 128}`,
+            ...Array.from({ length: count }, (_, i) =>
+              family === 4 ? `198.18.${i >> 8}.${i & 255}/32` : `2001:db8::${i.toString(16)}/128`,
+            ),
+          ]),
+        },
+        { kind: 'big' },
+      );
+    const change = async (...resources: AnyResource[]) => {
+      for (const value of resources) b.engine.onUpdate(updateOf(value));
+      const changes = b.engine.flush();
+      b.sets.update(changes.sets);
+      b.chains.update(changes);
+      const { failures } = await b.sets.applyUpdates();
+      b.chains.setUnusable(b.sets.unusable);
+      return [...failures, ...(await b.chains.apply()).failures].map(({ detail }) => detail);
+    };
+    const ask = policy('ask', { ingress: [{ action: 'Allow', source: { selector: "kind == 'big'" } }] });
+    expect(await change(big(10), ask)).toEqual([]);
+    expect(reach('a', 'b')).toBe(true);
+    const details = await change(big(1100));
+    expect(details.slice(0, 2)).toEqual(Array(2).fill('kind == "big": 1101 members; maxIpsetSize is 1024'));
+    expect(b.chains.quarantined).toMatchObject(
+      FAMILIES.map((family) => ({
+        ...{ family, owner: 'GlobalNetworkPolicy/ask', error: details[0] },
+        rule: expect.stringMatching(/^set s:/),
+      })),
+    );
+    expect(reach('a', 'b')).toBe(false);
+    expect(await change(big(20))).toEqual([]);
+    expect(b.chains.quarantined).toEqual([]);
+    expect(reach('a', 'b')).toBe(true);
+  });
+
   test('what a stranger does to our chains, hooks and sets is repaired within a second, and his own rules stay', async () => {
     await b.change(policy('deny', { ingress: [{ action: 'Deny', source: { selector: "name == 'a'" } }] }));
     // With its retries: what a stranger does at the same moment may make a write fail.
