@@ -37,6 +37,13 @@ const MODULES: readonly Module[] = [
   { name: 'xt_multiport', option: 'NETFILTER_XT_MATCH_MULTIPORT' },
   { name: 'ipt_REJECT', option: 'IP_NF_TARGET_REJECT', for: 'Reject actions' },
   { name: 'ipt_rpfilter', option: 'IP_NF_MATCH_RPFILTER', for: 'reverse path checks of the raw table' },
+  ...[
+    { name: 'sch_tbf', option: 'NET_SCH_TBF' },
+    { name: 'sch_ingress', option: 'NET_SCH_INGRESS' },
+    { name: 'cls_u32', option: 'NET_CLS_U32' },
+    { name: 'act_mirred', option: 'NET_ACT_MIRRED' },
+    { name: 'ifb', option: 'IFB' },
+  ].map((module) => ({ ...module, for: 'bandwidth of workloads' })),
   { name: 'vxlan', option: 'VXLAN', for: 'VXLAN pools' },
   { name: 'ipip', option: 'NET_IPIP', for: 'IPIP pools' },
 ];
