@@ -15,12 +15,12 @@ import {
   prefixOf,
 } from '#core';
 import type { FelixConfigurationSpec, IPPool, IpamAffinity, IpamBlock, Node } from '#datastore';
+import { VXLAN_DEVICES } from '#policy';
 import type { FdbEntry, Neighbour, Route, VxlanDevice } from './kernel/types.ts';
 import { vxlanMtu } from './mtu.ts';
 import type { Candidate } from './routes.ts';
 
-/** Device names by family of the underlay (INTERFACES.md). */
-export const VXLAN_DEVICES: Record<Family, string> = { 4: 'vxlan.calico', 6: 'vxlan-v6.calico' };
+export { VXLAN_DEVICES };
 
 export interface OverlayInput {
   readonly node: string;

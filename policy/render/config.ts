@@ -2,6 +2,9 @@ import type { Family } from '#core';
 import type { PortRange } from '../types.ts';
 import type { Marks } from './marks.ts';
 
+/** Names of the VXLAN devices, by family of what they carry (INTERFACES.md). */
+export const VXLAN_DEVICES: Record<Family, string> = { 4: 'vxlan.calico', 6: 'vxlan-v6.calico' };
+
 /** A port that stays reachable whatever a host endpoint's policy says. */
 export interface Failsafe {
   /** IANA number: 6 or 17. */

@@ -1,7 +1,7 @@
 import type { Family } from '#core';
 import type { ResolvedWorkload } from '../resolved.ts';
 import type { Action, Chain, ChainRule, Hook, Match } from '../types.ts';
-import type { RenderConfig } from './config.ts';
+import { type RenderConfig, VXLAN_DEVICES } from './config.ts';
 import { jump, PROTOCOL, protocol, RETURN, rule, to } from './phrases.ts';
 
 export const NAT_OUTGOING = 'cali-nat-outgoing';
@@ -66,12 +66,28 @@ export function floatingIpChains(addresses: readonly [string, string][]): Chain[
   ];
 }
 
+/**
+ * What the host sends through the tunnel with an address of another interface, as when a service proxy has translated the destination after the
+ * source was chosen: the answer would come back outside the tunnel, and fail the reverse path check of one side or the other.
+ */
+const throughTunnel = (family: Family): ChainRule =>
+  rule(
+    [
+      to(VXLAN_DEVICES[family]),
+      { m: 'addrtype', side: 'src', type: 'LOCAL', limitIface: 'out', negate: true },
+      { m: 'addrtype', side: 'src', type: 'LOCAL' },
+    ],
+    { do: 'masquerade', randomFully: true },
+    "the host's own packets have the address of the tunnel",
+  );
+
 export interface NatNeeds {
   readonly outgoing: boolean;
   readonly floating: boolean;
+  readonly vxlan: boolean;
 }
 
-export function natChains(needs: NatNeeds): Chain[] {
+export function natChains(needs: NatNeeds, family: Family): Chain[] {
   const dnat = needs.floating ? [rule([], jump(FIP_DNAT))] : [];
   return [
     { name: 'cali-PREROUTING', rules: dnat, closed: [] },
@@ -82,6 +98,7 @@ export function natChains(needs: NatNeeds): Chain[] {
       rules: [
         ...(needs.floating ? [rule([], jump(FIP_SNAT))] : []),
         ...(needs.outgoing ? [rule([], jump(NAT_OUTGOING))] : []),
+        ...(needs.vxlan ? [throughTunnel(family)] : []),
       ],
     },
   ];
@@ -96,6 +113,6 @@ export function natHooks(needs: NatNeeds): Hook[] {
   });
   return [
     ...(needs.floating ? [hook('PREROUTING'), hook('OUTPUT')] : []),
-    ...(needs.floating || needs.outgoing ? [hook('POSTROUTING')] : []),
+    ...(needs.floating || needs.outgoing || needs.vxlan ? [hook('POSTROUTING')] : []),
   ];
 }

@@ -228,8 +228,9 @@ function declareNat(state: RenderState, family: Family, library: Library): reado
   const needs = {
     outgoing: facts.pools.some((p) => p.natOutgoing && p.cidr.includes(':') === (family === 6)),
     floating: addresses.length > 0,
+    vxlan: config.vxlan,
   };
-  for (const chain of natChains(needs))
+  for (const chain of natChains(needs, family))
     library.declareIn('nat', family, [config, needs.outgoing, needs.floating], chain.name, () => chain);
   library.declareIn('nat', family, [config], NAT_OUTGOING, () => natOutgoingChain(config, family));
   for (const chain of floatingIpChains(addresses))

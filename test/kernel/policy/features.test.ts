@@ -247,6 +247,21 @@ describe.each(VARIANTS)('%s', (variant) => {
       expect(told).toEqual(Array(3).fill('calico-packet default/prod/watched 1: '));
     });
 
+    test('what the host sends through the tunnel has the address of the tunnel', async () => {
+      const [device, tunnel] = family === 4 ? ['vxlan.calico', '10.65.9.0'] : ['vxlan-v6.calico', 'fd00:65:9::'];
+      router.namespace.sh(`ip link set ${HOST_LINKS.office} name ${device}
+        ip addr add ${tunnel}/${family === 4 ? 32 : 128} dev ${device} ${family === 6 ? 'nodad' : ''}`);
+      const sent = (from: 'host' | 'web', source = own(from)) => one(shot(from, 'office', family, { source }));
+      await become();
+      expect(sameAddress((await sent('host'))?.source, own('host'))).toBe(true);
+      await become({ vxlan: true });
+      expect(sameAddress((await sent('host'))?.source, tunnel)).toBe(true);
+      expect(sameAddress((await sent('host', addr(tunnel)))?.source, tunnel)).toBe(true);
+      expect(sameAddress((await sent('web'))?.source, own('web'))).toBe(true);
+      router.namespace.sh(`ip addr del ${tunnel}/${family === 4 ? 32 : 128} dev ${device}
+        ip link set ${device} name ${HOST_LINKS.office}`);
+    });
+
     test('the node takes VXLAN from nodes it knows, and no other', async () => {
       const vxlan = { destinationPort: 4789 };
       router.engine.setFacts({ ...NO_FACTS, vxlanHosts: [own('office')] });
