@@ -140,10 +140,11 @@ export class PacketFilter {
   }
 }
 
-/** Whether the machine has that variant at all. */
+/** Whether machine and kernel have that variant at all. Legacy tables must not be asked for: that would make them. */
 async function hasIptables(runner: Runner, variant: 'nft' | 'legacy'): Promise<boolean> {
+  const harmless = variant === 'nft' ? ['-t', 'filter'] : ['--version'];
   try {
-    return (await runner.run({ argv: [`iptables-${variant}-save`, '--version'], timeout: 10_000 })).code === 0;
+    return (await runner.run({ argv: [`iptables-${variant}-save`, ...harmless], timeout: 10_000 })).code === 0;
   } catch (error) {
     if (hasCode(error, 'EXEC')) return false;
     throw error;
