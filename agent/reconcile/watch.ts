@@ -19,9 +19,9 @@ export interface WatchOptions {
 
 /** A firewall that reloads makes many transactions at once; they are looked at together. */
 const SETTLE: Milliseconds = 50;
-const ASK_EVERY: Milliseconds = 700;
-/** Looking takes at most one part in this many of the time. */
-const SHARE = 10;
+const ASK_EVERY: Milliseconds = 500;
+/** Looking takes at most one part in this many of the time; more would leave a change of legacy rules standing for seconds. */
+const SHARE = 4;
 
 /**
  * Notices what a stranger does to our chains and sets within a second: by the kernel's own news where there are any, by asking

@@ -169,6 +169,11 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
         const first = () => forward()[1].includes('cali:') && jumps();
         const dispatch = () => ns.sh(`${tool} -S cali-from-wl-dispatch`).includes('calia');
         const raw = () => ns.sh(`${tool} -t raw -S PREROUTING`).includes('rpfilter');
+        const set = `$(ipset list -n | grep -m1 '^cali${family}0s')`;
+        const whole = () => {
+          const members = ns.sh(`ipset save ${set}`).match(/^add .*$/gm) ?? [];
+          return members.length === 1 && members[0].endsWith(` ${ADDRESS.a[family]}`);
+        };
         return [
           [`${tool} -I FORWARD -j ACCEPT`, first],
           [`${tool} -D FORWARD 2; ${tool} -D FORWARD 2`, first],
@@ -179,18 +184,12 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
             () => (ns.sh(`${tool} -S cali-from-wl-dispatch`).match(/^-A/gm) ?? []).length > 2,
           ],
           [`${tool} -t raw -F`, raw],
-          [
-            `ipset flush $(ipset list -n | grep -m1 '^cali${family}0s')`,
-            () => ns.sh('ipset list').includes(ADDRESS.a[family]),
-          ],
-          [
-            `ipset add $(ipset list -n | grep -m1 '^cali${family}0s') ${ADDRESS.b[family]}; ipset del $(ipset list -n | grep -m1 '^cali${family}0s') ${ADDRESS.a[family]}`,
-            () => ns.sh('ipset list').includes(ADDRESS.a[family]) && !ns.sh('ipset list').includes(ADDRESS.b[family]),
-          ],
+          [`ipset flush ${set}`, whole],
+          [`ipset add ${set} ${ADDRESS.b[family]}; ipset del ${set} ${ADDRESS.a[family]}`, whole],
           // What a firewall does that is started anew.
           [
             `${tool} -F; ${tool} -X; ${tool} -t raw -F; for s in $(ipset list -n | grep '^cali${family}'); do ipset destroy $s; done`,
-            () => jumps() && dispatch() && raw() && ns.sh('ipset list').includes(ADDRESS.a[family]),
+            () => jumps() && dispatch() && raw() && whole(),
           ],
         ];
       }),
