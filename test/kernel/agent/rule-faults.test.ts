@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createMetrics, FakeClock, OperationalError, silentLog } from '#core';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
+import { Commits } from '../../../agent/kernel/commits.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
@@ -95,7 +96,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
   });
 
   /** A reconciler whose program, or socket of nf_tables, has a fault where it writes. */
-  function bench({ script, socket }: Fault) {
+  function bench({ script, socket }: Fault, commits?: Commits) {
     const path = (family: 4 | 6) => join(dir, `write-${family}`);
     const put = (line: string) => {
       for (const family of FAMILIES) {
@@ -112,7 +113,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       kind === 'nftables'
         ? createNftables(faulty)
         : createIptables({
-            ...{ runner, timeout: 700, programs: { restore: path } },
+            ...{ runner, timeout: 1_000, programs: { restore: path }, ...(commits && { commits }) },
             variant: kind === 'iptables-nft' ? 'nft' : 'legacy',
           });
     afterThis.push(() => faulty.close());
@@ -220,6 +221,24 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     expect(standing()).toEqual(WHOLE);
     for (const family of FAMILIES) expect(tools.show(family).match(/(-j |jump filter-)cali-FORWARD/g)).toHaveLength(1);
   });
+
+  test.runIf(kind === 'iptables-nft')(
+    'has written and does not end: the write is done when the kernel says so, and what hangs is killed in its time',
+    async () => {
+      const commits = new Commits();
+      // The same process goes on waiting for input after the COMMIT.
+      const shell = (family: 4 | 6) =>
+        `exec bash -c 'exec ${tools.real(family)} "$@" < <(cat; sleep 7334)' restore "$@"`;
+      const b = bench({ script: `case "$0" in *-4) ${shell(4)};; esac; ${shell(6)}`, socket: none }, commits);
+      const sleeping = () => ns.sh('pgrep -f "^sleep 7334$" || true').trim();
+      expect((await b.chains.apply()).failures).toEqual([]);
+      expect(standing()).toEqual(WHOLE);
+      expect(sleeping()).not.toBe('');
+      await until('the end of what hangs', () => sleeping() === '');
+      expect(await b.chains.check()).toBe(false);
+      commits.stop();
+    },
+  );
 
   test.runIf(isProgram)('is not there: said as a failure of the table, not of a rule', async () => {
     const b = bench({ script: '', socket: none });
