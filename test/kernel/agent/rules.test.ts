@@ -169,7 +169,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
         const first = () => forward()[1].includes('cali:') && jumps();
         const dispatch = () => ns.sh(`${tool} -S cali-from-wl-dispatch`).includes('calia');
         const raw = () => ns.sh(`${tool} -t raw -S PREROUTING`).includes('rpfilter');
-        const set = `$(ipset list -n | grep -m1 '^cali${family}0s')`;
+        const set = `$(ipset list -n | grep -m1 '^cali${family}0')`;
         const whole = () => {
           const members = ns.sh(`ipset save ${set}`).match(/^add .*$/gm) ?? [];
           return members.length === 1 && members[0].endsWith(` ${ADDRESS.a[family]}`);
@@ -227,7 +227,7 @@ function nftMachine(): Machine {
         const table = `${family === 4 ? 'ip' : 'ip6'} tsnet`;
         const chain = (name: string) => list(`chain ${table} ${name}`);
         const set = () => list(`sets table ${table}`);
-        const name = `$(nft list sets ${table.split(' ')[0]} | grep -om1 'cali${family}0s[^ ]*')`;
+        const name = `$(nft list sets ${table.split(' ')[0]} | grep -om1 'cali${family}0[^ ]*')`;
         const forward = () =>
           /policy accept;\n[^\n]*cali:/.test(chain('filter-FORWARD')) &&
           chain('filter-FORWARD').includes('filter-cali-FORWARD');
