@@ -14,7 +14,7 @@ declare -A speaker=(
   [flaps]='--prefixes 1000 --flaps 200'
   [kernel]='--kernel --prefixes 100000'
 )
-agent=(start-policies start-netsets start-namespaces start-thousand edits-iptables edits-nftables churn first-packet)
+agent=(start-policies start-netsets start-namespaces start-thousand start-nftables edits-iptables edits-nftables churn first-packet)
 [ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}"
 wanted=()
 for line in "$@"; do

@@ -32,10 +32,20 @@ export const STARTS: Record<string, Start> = {
     cluster: () =>
       concat(netsetPolicies(10_000), namespaces(100), endpoints(250_000 - 200, 'remote'), endpoints(200, LOCAL)),
   },
-  'start-namespaces': { local: 100, cluster: () => customers(100_000, 100) },
+  'start-namespaces': { local: 1000, cluster: () => customers(100_000, 100) },
   'start-thousand': {
     local: 1000,
     cluster: () => concat(tagPolicies(2000), namespaces(100), endpoints(1000, LOCAL)),
+  },
+  'start-nftables': {
+    local: 1000,
+    cluster: () =>
+      concat(
+        [{ kind: 'FelixConfiguration', id: 'default', spec: { nftablesMode: 'Enabled' } }],
+        tagPolicies(2000),
+        namespaces(100),
+        endpoints(1000, LOCAL),
+      ),
   },
 };
 
