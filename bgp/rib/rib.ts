@@ -185,12 +185,15 @@ export class Rib {
   #announceOne(id: number, source: number, run: number, pathId: number, received: number, attr: number): void {
     const { paths, attributes } = this;
     let row = this.rowOf(id, source, pathId);
+    // Whether the path counts, or did.
+    let counts = attr !== 0;
     if (row !== 0) {
       paths.run[row] = run;
       if (paths.received[row] === received && paths.attr[row] === attr) return;
       attributes.hold(received);
       attributes.release(paths.received[row]);
       paths.received[row] = received;
+      counts ||= paths.attr[row] !== 0;
       this.#setAttr(row, attr);
     } else {
       row = paths.add(id, source, pathId);
@@ -203,7 +206,7 @@ export class Rib {
       this.countsOf(source).received++;
       this.#setAttr(row, attr);
     }
-    this.#settle(id, row);
+    if (counts) this.#settle(id, row);
   }
   #setAttr(row: number, attr: number): void {
     const { paths, attributes } = this;
@@ -225,10 +228,11 @@ export class Rib {
       while (paths.next[at] !== row) at = paths.next[at];
       paths.next[at] = paths.next[row];
     }
+    const counted = paths.attr[row] !== 0;
     this.#setAttr(row, 0);
     this.attributes.release(paths.received[row]);
     this.countsOf(paths.source[row]).received--;
-    this.#settle(id, row);
+    if (counted) this.#settle(id, row);
     paths.remove(row);
     prefixes.release(id);
   }
