@@ -1,24 +1,10 @@
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import type { PeerStatus } from '#bgp';
-import {
-  type Cell,
-  cellsOf,
-  FED_COMMUNITIES,
-  FED_ROUTES,
-  FEEDERS,
-  type Feature,
-  OUR_AS,
-  OUR_COMMUNITIES,
-  OUR_MAIN,
-  OUR_ROUTES,
-  type Seen,
-  THEIR_AS,
-  THEIR_COMMUNITIES,
-  THEIR_MAIN,
-  THEIR_MED,
-  THEIR_ROUTES,
-} from './cells.ts';
+import type { Addr } from '#core';
+import { Capture } from './capture.ts';
+import { type Cell, FEEDERS, OUR_MAIN, type Seen, THEIR_MAIN, THEIR_ROUTES, WITNESS } from './cells.ts';
 import type { Daemon, DaemonKind } from './daemons/types.ts';
+import { compare, type Expected } from './expected.ts';
 import { startFeeders } from './feeder.ts';
 import { Lab, type Program, until } from './lab.ts';
 import { Speaker } from './speaker.ts';
@@ -35,24 +21,44 @@ export class SetUp {
   readonly speaker: Speaker;
   readonly daemon: Daemon;
   theirs!: Program;
+  capture!: Capture;
   #since = performance.now();
   #seen: { at: number; value: Promise<Both> } | null = null;
 
-  constructor(kind: DaemonKind, what: string, cells: readonly Cell[], internal: boolean) {
+  constructor(kind: DaemonKind, what: string, cells: readonly Cell[]) {
     this.kind = kind;
     this.cells = cells;
-    this.internal = internal;
+    this.internal = cells.some(({ feature }) => feature === 'reflector');
+    const { internal } = this;
+    const witness = cells.some(({ feature }) => feature === 'slow');
     this.lab = new Lab(what);
-    this.lab.addresses('ours', [...Object.values(OUR_MAIN), ...cells.flatMap((c) => Object.values(c.ourHops))]);
+    const sixOnly = cells.filter(({ carries }) => carries === 'v4 over v6');
+    const onWire = cells.filter((cell) => !sixOnly.includes(cell));
+    this.lab.addresses('ours', [...Object.values(OUR_MAIN), ...onWire.flatMap((c) => Object.values(c.ourHops))]);
     this.lab.addresses('theirs', [...Object.values(THEIR_MAIN), ...cells.flatMap((c) => Object.values(c.theirHops))]);
-    this.lab.addresses(
-      'between',
-      FEEDERS.flatMap(({ address }) => Object.values(address)),
-    );
-    this.speaker = new Speaker(this.lab, { cells, internal });
+    for (const { ours } of sixOnly) this.#standAlone(ours);
+    this.lab.addresses('between', [
+      ...FEEDERS.flatMap(({ address }) => Object.values(address)),
+      WITNESS.address,
+      WITNESS.six,
+    ]);
+    // So that the window of one who does not read closes soon.
+    if (witness) {
+      this.lab.sh('ours', 'sysctl -qw net.ipv4.tcp_wmem="4096 16384 65536"');
+      this.lab.sh('theirs', 'sysctl -qw net.ipv4.tcp_rmem="4096 16384 65536"');
+    }
+    this.speaker = new Speaker(this.lab, { cells, internal, witness });
     this.daemon = kind.create(this.lab, { cells, internal });
   }
+  /** An address of ours where no IPv4 address is that could be the next hop. */
+  #standAlone(ours: Addr): void {
+    this.lab.ip('ours', 'link add alone type veth peer name nobody');
+    for (const end of ['alone', 'nobody']) this.lab.ip('ours', `link set ${end} up`);
+    this.lab.ip('ours', `addr add ${ours}/128 dev alone nodad`);
+    this.lab.ip('theirs', `route add ${ours} via ${OUR_MAIN[6]}`);
+  }
   async start(): Promise<void> {
+    this.capture = await Capture.of(this.lab);
     await this.speaker.ready();
     startFeeders(this.lab, this.internal);
     this.theirs = await this.daemon.start([...THEIR_ROUTES[4], ...THEIR_ROUTES[6]], false);
@@ -109,77 +115,15 @@ export interface Both {
   readonly ours: Map<string, Seen[]>;
 }
 
-export interface Expected {
-  readonly here: readonly string[];
-  readonly there: readonly string[];
-}
-
-/** A route in one line, as the comparison has it; ExaBGP and the others print the same communities in different order. */
-export const lineOf = (route: Omit<Seen, 'stale'>): string =>
-  [
-    route.prefix,
-    `via ${route.nextHop}`,
-    `[${route.asPath.join(' ')}]`,
-    [...route.communities].sort().join(' '),
-    [...route.large].sort().join(' '),
-    route.med === null || route.med === 0 ? '' : `med ${route.med}`,
-    route.originatorId === null ? '' : `from ${route.originatorId}`,
-    route.clusterList.length === 0 ? '' : `through ${route.clusterList.join(' ')}`,
-  ]
-    .filter(Boolean)
-    .join(', ');
-
-/** Every expected route is there as expected, and of the prefixes it names nothing else. */
-function compare(who: string, seen: readonly Seen[], expected: readonly string[]): string | null {
-  const named = new Set(expected.map((line) => line.split(',')[0]));
-  // What came back to where it has been is shown, and not accepted.
-  const looped = (path: readonly number[]) => path.includes(OUR_AS) && path.includes(THEIR_AS);
-  const there = seen.filter(({ prefix, asPath }) => named.has(prefix) && !looped(asPath)).map(lineOf);
-  const missing = expected.filter((line) => !there.includes(line));
-  const extra = there.filter((line) => !expected.includes(line));
-  if (missing.length === 0 && extra.length === 0) return null;
-  return `${who} lacks\n  ${missing.join('\n  ')}\nand has\n  ${extra.join('\n  ')}`;
-}
-
-const plain = { med: null, originatorId: null, clusterList: [] };
-
-/** What both ends of an external session should have got. */
-export function expectedOf(cell: Cell, ours: Routes = OUR_ROUTES, theirs: Routes = THEIR_ROUTES): Expected {
-  const marks = { communities: [OUR_COMMUNITIES.standard], large: [OUR_COMMUNITIES.large] };
-  const theirMarks = { communities: [THEIR_COMMUNITIES.standard], large: [THEIR_COMMUNITIES.large], med: THEIR_MED };
-  const fed = { communities: [FED_COMMUNITIES.standard], large: [FED_COMMUNITIES.large] };
-  const feeders = cell.feature === 'add-path' ? FEEDERS : FEEDERS.slice(0, 1);
-  return {
-    there: cell.families.flatMap((family) => {
-      const via = { ...plain, nextHop: cell.ourHops[family] };
-      return [
-        ...ours[family].map((prefix) => lineOf({ ...via, prefix, asPath: [OUR_AS], ...marks })),
-        ...FED_ROUTES[family].flatMap((prefix) =>
-          feeders.map(({ asNumber }) => lineOf({ ...via, prefix, asPath: [OUR_AS, asNumber], ...fed })),
-        ),
-      ];
-    }),
-    here: cell.families.flatMap((family) => {
-      const via = { ...plain, nextHop: cell.theirHops[family] };
-      return [
-        ...theirs[family].map((prefix) => lineOf({ ...via, prefix, asPath: [THEIR_AS], ...theirMarks })),
-        ...FED_ROUTES[family].flatMap((prefix) =>
-          feeders.map(({ asNumber }) => lineOf({ ...via, prefix, asPath: [THEIR_AS, asNumber], ...fed })),
-        ),
-      ];
-    }),
-  };
-}
-export type Routes = Readonly<Record<4 | 6, readonly string[]>>;
+/** A display filter: packets from our side. */
+export const OURS_ON_THE_WIRE = '(ip.src == 10.99.0.0/24 || ipv6.src == fd99::a:0/112)';
 
 /** The set-up for a file's tests: up before them, down after them; a failed test shows what the programs said. */
-export function useSetUp(kind: DaemonKind, what: string, features: readonly Feature[], extra: readonly Feature[] = []) {
-  const internal = features.includes('reflector');
-  const has = features.filter((feature) => !kind.lacks[feature]);
-  const cells = cellsOf(has, extra).filter((cell) => !kind.omits?.(cell));
+export function useSetUp(kind: DaemonKind, what: string, wanted: readonly Cell[]) {
+  const cells = wanted.filter((cell) => !kind.lacks[cell.feature] && !kind.omits?.(cell));
   let setUp: SetUp | undefined;
   beforeAll(async () => {
-    setUp = new SetUp(kind, what, cells, internal);
+    setUp = new SetUp(kind, `${kind.name.toLowerCase()}${what}`, cells);
     await setUp.start();
   });
   beforeEach(({ onTestFailed }) => {

@@ -3,6 +3,7 @@ import {
   type Cell,
   FEEDERS,
   OUR_AS,
+  ourAsFor,
   PASSWORD,
   type Seen,
   THEIR_AS,
@@ -17,6 +18,8 @@ import type { Daemon, DaemonKind, DaemonSettings } from './types.ts';
 export const bird: DaemonKind = {
   name: 'BIRD',
   lacks: {},
+  refresh: { asks: true, answers: true, borders: true, knowsBorders: true },
+  extendedMessages: true,
   create: (lab, settings) => new Bird(lab, settings),
 };
 
@@ -28,6 +31,19 @@ const FEATURE_LINES: Partial<Record<Cell['feature'], string>> = {
   gtsm: 'ttl security on;',
   restart: 'graceful restart on; graceful restart time 60;',
   as2: 'enable as4 off;',
+  slow: 'enable extended messages on;',
+  bfd: 'bfd on;',
+  llgr: 'graceful restart on; graceful restart time 1; long lived graceful restart on; long lived stale time 300;',
+  customer: 'local role provider;',
+  provider: 'local role customer;',
+  peer: 'local role peer;',
+  'wrong role': 'local role customer;',
+  range: `password "${PASSWORD}"; ttl security on;`,
+};
+const CHANNEL_LINES: Partial<Record<Cell['feature'], string>> = {
+  'add-path': 'add paths on;',
+  'over v6': 'extended next hop on;',
+  'their limit': 'import limit 1 action disable;',
 };
 
 function protocolOf(cell: Cell, internal: boolean): string {
@@ -37,14 +53,15 @@ function protocolOf(cell: Cell, internal: boolean): string {
     internal ? 'rr client; rr cluster id 10.99.1.1;' : '',
     QUICK,
   ];
-  const paths = cell.feature === 'add-path' ? 'add paths on;' : '';
+  const own = CHANNEL_LINES[cell.feature] ?? '';
+  const filter = cell.feature === 'gshut' ? 'leaving' : 'marked';
   const channels = cell.families.map((family) => {
     const crossed = cell.families.length > 1 ? `next hop address ${cell.theirHops[family]};` : '';
     // On one network BIRD would name the feeder itself as next hop.
     const self = internal ? '' : 'next hop self;';
-    return `ipv${family} { import all; export filter marked; ${paths} ${crossed} ${self} };`;
+    return `ipv${family} { import all; export filter ${filter}; ${own} ${crossed} ${self} };`;
   });
-  const ends = `local ${cell.theirs} as ${internal ? OUR_AS : THEIR_AS}; neighbor ${cell.ours} as ${OUR_AS}; direct;`;
+  const ends = `local ${cell.theirs} as ${internal ? OUR_AS : THEIR_AS}; neighbor ${cell.ours} as ${ourAsFor(cell)}; direct;`;
   return `protocol bgp ${cell.id} { ${ends} ${more.join(' ')} ${channels.join(' ')} }`;
 }
 
@@ -96,6 +113,8 @@ class Bird implements Daemon {
       'protocol device { scan time 5; }',
       // A MED that does not come from the export filter stays inside.
       `filter marked { if source = RTS_STATIC then bgp_med = ${THEIR_MED}; accept; }`,
+      `filter leaving { if source = RTS_STATIC then bgp_med = ${THEIR_MED}; bgp_community.add((65535,0)); accept; }`,
+      'protocol bfd { interface "wire" { interval 300 ms; multiplier 3; }; }',
       ...own,
       ...FEEDERS.map((_, i) => feederProtocol(i, internal)),
       ...cells.map((cell) => protocolOf(cell, internal)),
@@ -114,6 +133,9 @@ class Bird implements Daemon {
   }
   async refresh(cell: Cell): Promise<void> {
     await this.#ask(`reload in ${cell.id}`);
+  }
+  async shutdown(cell: Cell, text: string): Promise<void> {
+    await this.#ask(`disable ${cell.id} "${text}"`);
   }
   async lastEnd(cell: Cell): Promise<string> {
     const log = this.#program?.logText().split('\n') ?? [];
@@ -140,6 +162,7 @@ function routesIn(text: string): Map<string, Seen[]> {
       asPath: value('as_path').split(' ').filter(Boolean).map(Number),
       communities: communities('community'),
       large: communities('large_community'),
+      extended: communities('ext_community'),
       med: value('med') === '' ? null : Number(value('med')),
       stale: false,
       originatorId: value('originator_id') || null,

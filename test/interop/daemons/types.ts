@@ -8,8 +8,24 @@ export interface DaemonKind {
   readonly lacks: Readonly<Partial<Record<Feature, string>>>;
   /** A single cell that cannot be shown, with the reason; null: it can. */
   omits?(cell: Cell): string | null;
-  /** Why a session that only it dials is not awaited after our end; absent: it dials again. */
-  readonly dialsLate?: string;
+  readonly refresh: {
+    /** Whether it asks for all routes again, and answers when it is asked; or why not. */
+    readonly asks: true | string;
+    readonly answers: true | string;
+    /** Whether it puts borders around its answer, and knows those that we put then (RFC 7313). */
+    readonly borders: boolean;
+    readonly knowsBorders: boolean;
+  };
+  /** Its decision does not look at ORIGINATOR_ID and CLUSTER_LIST: what we reflect to it beats the client itself, and comes back as a loop. */
+  readonly ignoresClusters?: true;
+  /** As a reflector it marks routes of its own like those of its clients. */
+  readonly marksOwnRoutes?: true;
+  /** Messages of more than 4096 octets (RFC 8654). */
+  readonly extendedMessages?: true;
+  /** It speaks, and does not forward what it hears: what the feeders say comes from elsewhere only. */
+  readonly speaksOnly?: true;
+  /** Which role of graceful restart it cannot show, with the reason. */
+  readonly restartLacks?: { readonly restarting?: string; readonly helping?: string };
   create(lab: Lab, settings: DaemonSettings): Daemon;
 }
 
@@ -28,6 +44,8 @@ export interface Daemon {
   received(): Promise<Map<string, Seen[]>>;
   /** Asks us for all routes again. */
   refresh(cell: Cell): Promise<void>;
+  /** Ends the session with a shutdown communication (RFC 9003). */
+  shutdown(cell: Cell, text: string): Promise<void>;
   /** What it has noted about the end of the session: text that holds our reason. */
   lastEnd(cell: Cell): Promise<string>;
 }
