@@ -197,6 +197,9 @@ class Gobgp implements Daemon {
       '[global.config]',
       ` as = ${internal ? OUR_AS : THEIR_AS}`,
       ' router-id = "10.99.1.1"',
+      // Of equal paths the lower identifier's, not the one that happens to be older.
+      ' [global.route-selection-options.config]',
+      '  external-compare-router-id = true',
       ' [global.apply-policy.config]',
       '  export-policy-list = ["hops"]',
       ...hopPolicy(cells, internal),
