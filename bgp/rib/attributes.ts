@@ -10,8 +10,8 @@ import { grown } from './prefixes.ts';
 export const DEFAULT_LOCAL_PREF = 100;
 
 const MIN = 64;
-/** Values that are at hand without decoding: what was read lately is told next. A power of two. */
-const RECENT = 2048;
+/** Values at hand without decoding, since what was read lately is told next. More of them live until the collector moves them to the old generation. */
+const RECENT = 256;
 
 /**
  * Attribute sets as small integers, equal sets once, with what the decision process compares in columns. A set is kept as its bytes, a tenth of

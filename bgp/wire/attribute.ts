@@ -1,4 +1,4 @@
-import { addrBytes, bytesToAddr, copyOf, type Writer } from '#core';
+import { type Addr, addrBytes, bytesToAddr, copyOf, type Writer } from '#core';
 import { needsAs4Path, readAsPath, sortedUnique, writeAsPath } from './as-path.ts';
 import { AS_TRANS, ERROR, malformed, UPDATE_ERROR } from './codes.ts';
 import type {
@@ -114,7 +114,7 @@ export const ATTRIBUTES: Readonly<Record<number, AttrSpec>> = {
     malformed: WITHDRAW,
     decode: (bytes, start, end, into) => {
       if (end - start !== 4) return wrongLength(end - start);
-      into.nextHop = bytesToAddr(bytes.subarray(start, end));
+      into.nextHop = hopOf(bytes, start);
       return null;
     },
     encode: (from, w) => void w.put(nextHopBytes(from)),
@@ -328,8 +328,28 @@ export function sortLargeCommunities(list: readonly LargeCommunity[]): readonly 
   return sorted.filter((value, i) => i === 0 || compareLarge(value, sorted[i - 1]) !== 0);
 }
 
-/** 4 or 16 bytes, or 32 when a link-local address goes with the global one (RFC 2545 §3). */
+let lastWord = 0;
+let lastHop = '0.0.0.0' as Addr;
+/** The IPv4 address at `at`. A feed repeats its next hop, so the last text is kept. */
+function hopOf(bytes: Uint8Array, at: number): Addr {
+  const word = u32(bytes, at);
+  if (word !== lastWord) {
+    lastHop = bytesToAddr(bytes.subarray(at, at + 4));
+    lastWord = word;
+  }
+  return lastHop;
+}
+
+const last = { nextHop: '', linkLocal: null as Addr | null, bytes: new Uint8Array(0) as Uint8Array };
+/**
+ * 4 or 16 bytes, or 32 when a link-local address goes with the global one (RFC 2545 §3). Not to be changed: whoever asks for the same next hop again
+ * gets the same bytes.
+ */
 export function nextHopBytes({ nextHop, nextHopLinkLocal }: PathAttributes): Uint8Array {
+  if (nextHop === last.nextHop && nextHopLinkLocal === last.linkLocal) return last.bytes;
   const global = addrBytes(nextHop);
-  return nextHopLinkLocal === null ? global : Uint8Array.of(...global, ...addrBytes(nextHopLinkLocal));
+  last.nextHop = nextHop;
+  last.linkLocal = nextHopLinkLocal;
+  last.bytes = nextHopLinkLocal === null ? global : Uint8Array.of(...global, ...addrBytes(nextHopLinkLocal));
+  return last.bytes;
 }
