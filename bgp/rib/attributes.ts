@@ -10,7 +10,7 @@ import { grown } from './prefixes.ts';
 export const DEFAULT_LOCAL_PREF = 100;
 
 const MIN = 64;
-/** Values at hand without decoding, since what was read lately is told next. More of them live until the collector moves them to the old generation. */
+/** Values at hand without decoding, since what was read lately is told next; few enough that they die young. */
 const RECENT = 256;
 
 /**
