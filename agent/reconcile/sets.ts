@@ -3,6 +3,7 @@ import {
   type Clock,
   DeltaTracker,
   type Family,
+  hasCode,
   type Log,
   type Metrics,
   type Milliseconds,
@@ -206,18 +207,20 @@ export class SetReconciler {
     return out;
   }
 
-  /** All with one command; if that is refused, one by one, so that a set that the kernel refuses harms only itself. */
+  /**
+   * All with one command; if that is refused, by halves, so that a set that the kernel refuses harms only itself, and is found soon among ten
+   * thousand. A command that does not end is not started again for each.
+   */
   async #writeBatch(batch: readonly Composed[], failures: Failure[]): Promise<number> {
     try {
       await this.#o.backend.write(batch.map(({ write }) => write));
     } catch (error) {
-      if (batch.length > 1) {
-        let written = 0;
-        for (const one of batch) written += await this.#writeBatch([one], failures);
-        return written;
+      if (batch.length > 1 && !hasCode(error, 'TIMEOUT')) {
+        const half = batch.length >> 1;
+        const first = await this.#writeBatch(batch.slice(0, half), failures);
+        return first + (await this.#writeBatch(batch.slice(half), failures));
       }
-      const [{ write, set }] = batch;
-      failures.push(this.#fail(write.name, set.owner, error));
+      for (const { write, set } of batch) failures.push(this.#fail(write.name, set.owner, error));
       return 0;
     }
     for (const { write, done } of batch) {

@@ -78,6 +78,7 @@ describe('sets', () => {
     expect(kernel.commands.slice(1)).toEqual([
       'write cali40a cali40b cali40c',
       'write cali40a',
+      'write cali40b cali40c',
       'write cali40b',
       'write cali40c',
     ]);
@@ -87,6 +88,21 @@ describe('sets', () => {
     expect(await sets.applyUpdates()).toMatchObject({ written: 2, failures: [] });
     expect(kernel.commands.slice(-2)).toEqual(['list', 'write cali40b']);
     expect(sets.problems).toEqual([]);
+  });
+
+  test('a command that does not end is not started again for each of its sets', async () => {
+    const { kernel, clock, sets } = bench();
+    kernel.onWrite = () => {
+      throw new OperationalError('TIMEOUT', 'ipset did not end in time');
+    };
+    sets.update([set('a', ['10.0.0.1']), set('b', ['10.0.0.2'])]);
+    const { failures } = await sets.applyUpdates();
+    expect(failures.map(({ key }) => key)).toEqual(['cali40a', 'cali40b']);
+    expect(kernel.commands.filter((c) => c.startsWith('write'))).toEqual(['write cali40a cali40b']);
+    kernel.onWrite = () => {};
+    clock.advance(60_000);
+    expect((await sets.applyUpdates()).failures).toEqual([]);
+    expect([...kernel.sets.keys()]).toEqual(['cali40a', 'cali40b']);
   });
 
   test('a set that is too large is an error that names its selector, and harms no other set', async () => {
