@@ -81,3 +81,34 @@ test('two ends come up, and silence of 3 × 300 ms takes the session down within
   clock.advance(5000);
   expect(clock.pending).toBe(0);
 });
+
+test('a peer that comes to want packets sooner, or again, does not wait for the one that was due by the longer interval', () => {
+  const clock = new FakeClock();
+  let receive: (bytes: Uint8Array, from: Addr) => void = () => {};
+  const sent: number[] = [];
+  const open: OpenBfdSocket = (_port, _local, _multihop, onPacket) => {
+    receive = onPacket;
+    return { send: () => sent.push(clock.now()), close: () => {} };
+  };
+  const peer = addr('10.0.0.2');
+  const target = { ...SETTINGS, peer, local: addr('10.0.0.1'), multihop: false };
+  const handle = new Bfd(clock, silentLog, open, 6).watch(target, { onDown: () => {}, onState: () => {} });
+  const hear = (state: BfdState, requiredMinRx: number) =>
+    receive(encodeBfd({ ...bfdPacket(session(state), false), mine: 9, yours: 7, requiredMinRx }), peer);
+  hear('Init', 1_000_000);
+  expect(handle?.state).toBe('Up');
+  const heardWithin = (time: number) => {
+    const since = clock.now();
+    clock.advance(time);
+    return sent.some((at) => at > since);
+  };
+  hear('Up', 1_000_000);
+  hear('Up', 300_000);
+  expect(heardWithin(300)).toBe(true);
+  hear('Up', 0);
+  clock.advance(300);
+  expect(heardWithin(300)).toBe(false);
+  hear('Up', 300_000);
+  expect(heardWithin(300)).toBe(true);
+  handle?.close();
+});
