@@ -169,16 +169,20 @@ export class Peer {
   get bfdState(): string | null {
     return this.#bfd?.state ?? (this.#config.bfd ? 'Down' : null);
   }
-  /** RFC 5882 §4.3: the session falls with BFD, once that has been up. */
+  /**
+   * RFC 5882 §4.3: the session falls with BFD, once that has been up. It stays down until the peer's BFD has seen our silence, too: else that would
+   * take the next session down.
+   */
   #watchLiveness(link: Link): void {
     const { bfd } = this.#config;
     if (!bfd) return;
+    const hold = 2 * bfd.interval * bfd.multiplier;
     const { localAddress: local, remoteAddress: peer } = link.tcp;
     this.#bfd = this.#c.bfd.watch(
       { ...bfd, peer, local },
       {
         onDown: (why) =>
-          this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.bfdDown, data: new Uint8Array(0), why }),
+          this.machine.dispatch({ type: 'AutomaticStop', subcode: CEASE.bfdDown, data: new Uint8Array(0), why, hold }),
         onState: () => this.#c.onState(this),
       },
     );

@@ -18,11 +18,24 @@ export const openBfdSocket: OpenBfdSocket = (port, local, multihop, onPacket) =>
   const outbound = createSocket(type);
   outbound.on('error', () => {});
   outbound.bind({ fd: boundSource(local, port) });
+  let sending = 0;
+  let isOver = false;
+  const closeWhenSent = () => {
+    if (isOver && sending === 0) outbound.close();
+  };
   return {
-    send: (bytes, to: Addr, toPort) => outbound.send(bytes, toPort, to, () => {}),
+    send: (bytes, to: Addr, toPort) => {
+      sending++;
+      outbound.send(bytes, toPort, to, () => {
+        sending--;
+        closeWhenSent();
+      });
+    },
+    // The last word is AdminDown. Node.js sends in a later turn, and a peer that is not told takes the next session down by its detection time.
     close: () => {
       inbound.close();
-      outbound.close();
+      isOver = true;
+      closeWhenSent();
     },
   };
 };

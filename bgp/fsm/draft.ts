@@ -72,13 +72,13 @@ export class Draft {
     if (this.session.phase === 'holding') this.act({ type: 'timer', timer: 'idleHold', delay: null });
     this.#set({ phase: 'stopped' });
   }
-  /** After an error: Idle for a time that grows with every error, or for one that is given. */
-  hold(fixed?: Milliseconds): void {
+  /** After an error: Idle for a time that grows with every error, and at least for one that is given. */
+  hold(least: Milliseconds = 0): void {
     this.stopDialling();
     const { penalty } = this.session;
     const next = this.#now - penalty.since > FORGET ? FIRST_HOLD : Math.max(FIRST_HOLD, penalty.next);
     this.#set({ phase: 'holding', penalty: { next: Math.min(MOST_HOLD, next * 2), since: this.#now } });
-    this.act({ type: 'timer', timer: 'idleHold', delay: this.#jittered(fixed ?? next) });
+    this.act({ type: 'timer', timer: 'idleHold', delay: this.#jittered(Math.max(least, next)) });
   }
 
   // ---- connections ------------------------------------------------------------------------------------------------------------

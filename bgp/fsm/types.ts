@@ -59,7 +59,7 @@ export type Event =
       readonly silent: boolean;
       readonly returns?: boolean;
     }
-  /** The speaker's own doing: prefix limit, BFD; the session holds, for `hold` where that is given, and comes back. */
+  /** The speaker's own doing: prefix limit, BFD; the session holds, for at least `hold` where that is given, and comes back. */
   | {
       readonly type: 'AutomaticStop';
       readonly subcode: number;

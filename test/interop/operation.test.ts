@@ -75,6 +75,13 @@ for (const kind of KINDS.filter(({ speaksOnly }) => !speaksOnly))
       // The hold time, 90 s, has no part in it: others that keep it are where they were.
       expect((await speaker.peers()).get(cellOf('slow')!.theirs)?.state).toBe('Established');
       lab.sh('theirs', 'nft delete table inet cut');
+      await setUp.get().settled(cell, expectedOf(kind, cell));
+      await until('BFD again, after one fall', async () => {
+        const status = await stateOf(setUp.get(), cell);
+        return status?.bfd?.state === 'Up' && status.flaps === 1
+          ? null
+          : `${status?.bfd?.state}, ${status?.flaps} falls`;
+      });
     });
 
     about('limit', 'our limit of prefixes ends the session, and they are told', async (cell) => {
