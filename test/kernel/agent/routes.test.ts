@@ -9,6 +9,8 @@ let routes: RouteReconciler;
 let scheduled = false;
 let running = false;
 let begun = false;
+/** What `loop` has begun: it ends before netlink is closed. */
+let pass: Promise<void> = Promise.resolve();
 
 const toLink = (to: string, link: string): Route => ({
   to: prefix(to),
@@ -37,7 +39,7 @@ function loop(): void {
   scheduled = true;
   setImmediate(() => {
     scheduled = false;
-    if (running && begun) void apply();
+    if (running && begun) pass = pass.then(apply);
   });
 }
 async function apply(): Promise<void> {
@@ -59,8 +61,9 @@ function start(): void {
     isWorkloadLink: (name) => name.startsWith('cali'),
   });
 }
-function stop(): void {
+async function stop(): Promise<void> {
   running = false;
+  await pass;
   routes.close();
   netlink.close();
 }
@@ -78,7 +81,7 @@ beforeEach(() => {
   start();
 });
 afterEach(async () => {
-  stop();
+  await stop();
   ns.sh(
     'ip route flush proto 80; ip -6 route flush proto 80; for i in cali1 cali2 up0; do ip link del $i 2>/dev/null; done; true',
   );
@@ -298,7 +301,7 @@ describe('strangers', () => {
   test('a restart writes nothing where everything is right, and removes what is no longer wanted', async () => {
     want(toLink('10.65.0.1/32', 'cali1'), toLink('fd00:65::1/128', 'cali1'), toGateway('10.66.0.0/26', '10.0.0.2'));
     await apply();
-    stop();
+    await stop();
     start();
     const seen: string[] = [];
     const stranger = createNetlink();
@@ -321,31 +324,21 @@ describe('scale', () => {
     Array.from({ length: count }, (_, i) => toLink(`10.${100 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}/32`, link));
 
   test('100 000 routes in and out, and the loop lives', async () => {
-    let longest = 0;
-    let last = performance.now();
-    const beat = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last);
-      last = performance.now();
-    }, 1);
+    let turns = 0;
+    const beat = setInterval(() => turns++, 1);
     const all = many(100_000, 'cali1');
     const changes = new Map(all.map((route) => [routeKey(route), route]));
-    last = performance.now();
-    longest = 0;
     routes.update(changes);
-    const begin = performance.now();
     await apply();
-    const added = performance.now() - begin;
     expect(routes.counts.programmed).toBe(100_000);
     await routes.readBack();
     expect(routes.inSync).toBe(true);
-    const read = performance.now() - begin - added;
     routes.replace([]);
     await apply();
-    const removed = performance.now() - begin - added - read;
     clearInterval(beat);
     expect(shown()).toEqual([]);
-    console.info({ added, read, removed, longest });
-    expect(longest).toBeLessThan(1_000);
+    // Timers had their turn between the batches of the kernel's work, and not only after it.
+    expect(turns).toBeGreaterThan(20);
   });
 
   test('a stranger who deletes 50 000 routes at once, more than events can hold, changes nothing in the end', async () => {
