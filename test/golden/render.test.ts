@@ -20,7 +20,7 @@ import { type Case, cases } from './render/cases.ts';
 
 /**
  * What each construct of the model becomes, as a person reads it: one file a construct, both families, hashes left out.
- * `npx vitest run --project unit -u test/golden` writes the files anew; the difference is then read in review.
+ * `npx vitest run --project unit test/golden -u` writes the files anew; the difference is then read in review.
  */
 describe('rendered text', () => {
   for (const golden of cases)
