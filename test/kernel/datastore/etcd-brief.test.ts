@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { realClock, silentLog } from '#core';
 import { type EtcdConfig, openStore } from '#datastore';
-import { listAll, nodeKey, nodeValue, storeSuite } from '../../unit/datastore/store-suite.ts';
+import { opened, storeSuite } from '../../unit/datastore/store-suite.ts';
 import { enterNamespace, type Namespace } from '../namespace.ts';
+import { listsOfOneRevision } from './etcd-lists.ts';
 import { EtcdServer } from './etcd-server.ts';
 
 /** The store for programs that ask a little and end, on a real etcd: the same suite as the whole one, and what is its own. */
@@ -31,38 +32,10 @@ const open = (config: Partial<EtcdConfig> = {}) =>
 
 storeSuite('brief etcd store', async () => {
   etcd.ctl('del', '', '--prefix');
-  const [store, other] = await Promise.all([open(), open()]);
-  return {
-    store,
-    other,
-    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    remove: async () => {
-      await store.close();
-      await other.close();
-    },
-  };
+  return opened(open);
 });
 
-test('a list of more than one page is of one revision', async () => {
-  etcd.ctl('del', '', '--prefix');
-  const store = await open();
-  for (let batch = 0; batch < 120; batch++)
-    await store.txn(
-      [],
-      Array.from({ length: 100 }, (_, i) => {
-        const name = `n${batch * 100 + i}`;
-        return { op: 'put', key: nodeKey(name), value: nodeValue(name) };
-      }),
-    );
-  let count = 0;
-  for await (const page of store.list('/calico/')) {
-    count += page.length;
-    await store.txn([], [{ op: 'put', key: nodeKey('zz-late'), value: nodeValue('zz-late') }]);
-  }
-  expect(count).toBe(12_000);
-  expect((await listAll(store, '/calico/')).entries).toHaveLength(12_001);
-  await store.close();
-});
+listsOfOneRevision(etcd, open);
 
 test('values larger than a frame of HTTP/2, and keys and values of any text, come through', async () => {
   const store = await open();

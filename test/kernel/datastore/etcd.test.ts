@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { realClock, silentLog } from '#core';
 import { openStore } from '#datastore';
-import { listAll, nodeKey, nodeValue, storeSuite } from '../../unit/datastore/store-suite.ts';
+import { opened, storeSuite } from '../../unit/datastore/store-suite.ts';
 import { enterNamespace, type Namespace } from '../namespace.ts';
+import { listsOfOneRevision } from './etcd-lists.ts';
 import { EtcdServer } from './etcd-server.ts';
 
 let ns: Namespace;
@@ -21,40 +22,10 @@ const open = () => openStore({ type: 'etcdv3', endpoints: [etcd.url] }, { clock:
 
 storeSuite('etcd store', async () => {
   etcd.ctl('del', '', '--prefix');
-  const [store, other] = await Promise.all([open(), open()]);
-  return {
-    store,
-    other,
-    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    remove: async () => {
-      await store.close();
-      await other.close();
-    },
-  };
+  return opened(open);
 });
 
-test('a list of more than one page is of one revision', async () => {
-  etcd.ctl('del', '', '--prefix');
-  const store = await open();
-  for (let batch = 0; batch < 120; batch++)
-    await store.txn(
-      [],
-      Array.from({ length: 100 }, (_, i) => {
-        const name = `n${batch * 100 + i}`;
-        return { op: 'put', key: nodeKey(name), value: nodeValue(name) };
-      }),
-    );
-  const pages = store.list('/calico/');
-  let count = 0;
-  for await (const page of pages) {
-    count += page.length;
-    await store.txn([], [{ op: 'put', key: nodeKey('zz-late'), value: nodeValue('zz-late') }]);
-  }
-  expect(count).toBe(12_000);
-  const { entries } = await listAll(store, '/calico/');
-  expect(entries).toHaveLength(12_001);
-  await store.close();
-});
+listsOfOneRevision(etcd, open);
 
 test('a call without a server fails with UNAVAILABLE, soon', async () => {
   const nowhere = await openStore(

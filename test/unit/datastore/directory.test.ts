@@ -22,7 +22,7 @@ import {
   startSyncer,
   type Update,
 } from '#datastore';
-import { nodeKey, storeSuite } from './store-suite.ts';
+import { nodeKey, opened, storeSuite } from './store-suite.ts';
 
 const made: string[] = [];
 const makeRoot = () => {
@@ -38,16 +38,7 @@ afterEach(() => {
 
 storeSuite('directory store', async () => {
   const root = makeRoot();
-  const [store, other] = [await open(root), await open(root)];
-  return {
-    store,
-    other,
-    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    remove: async () => {
-      await store.close();
-      await other.close();
-    },
-  };
+  return opened(() => open(root));
 });
 
 describe('a directory that people edit', () => {

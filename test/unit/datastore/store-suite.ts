@@ -11,6 +11,20 @@ export interface Subject {
   remove(): Promise<void>;
 }
 
+/** Two ways to what `open` opens, in real time. */
+export async function opened(open: () => Promise<Store>): Promise<Subject> {
+  const [store, other] = await Promise.all([open(), open()]);
+  return {
+    store,
+    other,
+    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    remove: async () => {
+      await store.close();
+      await other.close();
+    },
+  };
+}
+
 const NODES = '/calico/resources/v3/projectcalico.org/nodes/';
 export const nodeKey = (name: string): string => `${NODES}${name}`;
 /** A valid Node whose contents differ by the address. */
