@@ -1,11 +1,20 @@
 import type { Cancel } from '#core';
 import type { InvalidObject } from './update.ts';
 
+/** A text in UTF-8 that lies in a buffer with others. */
+export interface Span {
+  readonly buffer: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** A key with its raw value; `modRevision` is the revision of its last change, the token of compare-and-swap. */
 export interface KeyValue {
   readonly key: string;
   readonly value: string;
   readonly modRevision: bigint;
+  /** The value as it came, from stores that make a text of it only when it is asked for. */
+  readonly raw?: Span;
 }
 
 /** `mod: 0n` means "must not exist". */

@@ -22,6 +22,8 @@ const CHANNEL = {
   // The default of 4 MB fails at ten thousand keys; pages bound what is really sent.
   'grpc.max_receive_message_length': -1,
   'grpc.max_send_message_length': -1,
+  // A page comes without waiting for permission to send more of it.
+  'grpc-node.flow_control_window': 8 << 20,
   // A server that stopped answering is noticed within 13 seconds even when nothing else asks.
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 3000,
@@ -77,8 +79,27 @@ export class Connection implements ICallable<Host> {
    * One call, as etcd3's clients make it. A read is tried on each endpoint in turn; a write only until it was sent, since a write without an answer may
    * have happened.
    */
-  async exec<T>(service: Service, method: string, params: unknown, options: CallOptions = {}): Promise<T> {
+  exec<T>(service: Service, method: string, params: unknown, options: CallOptions = {}): Promise<T> {
     const repeatable = method === 'range' || method === 'status' || method === 'authenticate';
+    return this.#anywhere(service, repeatable, (client, metadata) => {
+      type Method = (params: unknown, metadata: Metadata, options: CallOptions, done: Done<T>) => void;
+      const limits = { deadline: this.#deadline(ANSWER), ...options };
+      return promised((done) => (client as unknown as Record<string, Method>)[method](params, metadata, limits, done));
+    });
+  }
+
+  /** A Range of which request and answer are bytes: what is read of it is the caller's choice. */
+  range(request: Buffer): Promise<Buffer> {
+    const same = (bytes: Buffer): Buffer => bytes;
+    return this.#anywhere('KV', true, (client, metadata) => {
+      const limits = { deadline: this.#deadline(ANSWER) };
+      return promised((done: Done<Buffer>) =>
+        client.makeUnaryRequest('/etcdserverpb.KV/Range', same, same, request, metadata, limits, done),
+      );
+    });
+  }
+
+  async #anywhere<T>(service: Service, repeatable: boolean, call: Call<T>): Promise<T> {
     let failure: OperationalError | undefined;
     for (let tried = 0; tried < this.#endpoints.length; tried++) {
       const at = this.#current;
@@ -87,7 +108,7 @@ export class Connection implements ICallable<Host> {
         const client = await this.#ready(service);
         const metadata = service === 'Auth' ? new Metadata() : await this.metadata();
         sent = true;
-        return await this.#call<T>(client, service, method, params, metadata, options);
+        return await this.#call(client, service, metadata, call);
       } catch (error) {
         failure = etcdError(error, this.#endpoints[at].url);
         if (!endpointFailed(failure)) throw failure;
@@ -98,22 +119,14 @@ export class Connection implements ICallable<Host> {
     throw failure;
   }
 
-  async #call<T>(
-    client: Client,
-    service: Service,
-    method: string,
-    params: unknown,
-    metadata: Metadata,
-    options: CallOptions,
-  ): Promise<T> {
+  async #call<T>(client: Client, service: Service, metadata: Metadata, call: Call<T>): Promise<T> {
     try {
-      return await unary<T>(client, method, params, metadata, { deadline: this.#deadline(ANSWER), ...options });
+      return await call(client, metadata);
     } catch (error) {
       if (service === 'Auth' || !this.#auth || !tokenRefused(error)) throw error;
       // A refused call did not happen, so even a write may be sent again with a new token.
       this.forgetToken();
-      const renewed = await this.metadata();
-      return unary<T>(client, method, params, renewed, { deadline: this.#deadline(ANSWER), ...options });
+      return call(client, await this.metadata());
     }
   }
 
@@ -128,9 +141,11 @@ export class Connection implements ICallable<Host> {
 
   /** What keeps a channel from coming up. gRPC tells it only to a call that fails for it. */
   async #whyNot(host: Host): Promise<string> {
-    const call = unary(host.getServiceClient('Maintenance'), 'status', {}, new Metadata(), {
-      deadline: this.#deadline(REASON),
-    });
+    const client = host.getServiceClient('Maintenance') as unknown as {
+      status(params: object, metadata: Metadata, options: CallOptions, done: Done<unknown>): void;
+    };
+    const limits = { deadline: this.#deadline(REASON) };
+    const call = promised<unknown>((done) => client.status({}, new Metadata(), limits, done));
     const words = await call.then(
       () => '',
       (error) => reasonOf(error.details ?? ''),
@@ -219,26 +234,17 @@ export class Connection implements ICallable<Host> {
   }
 }
 
-function unary<T>(
-  client: Client,
-  method: string,
-  params: unknown,
-  metadata: Metadata,
-  options: CallOptions,
-): Promise<T> {
-  type Method = (
-    params: unknown,
-    metadata: Metadata,
-    options: CallOptions,
-    done: (e: Error | null, r: T) => void,
-  ) => void;
-  return new Promise((resolve, reject) => {
-    (client as unknown as Record<string, Method>)[method](params, metadata, options, (error, answer) => {
+type Done<T> = (error: Error | null, answer?: T) => void;
+/** One attempt at a call. */
+type Call<T> = (client: Client, metadata: Metadata) => Promise<T>;
+
+const promised = <T>(call: (done: Done<T>) => void): Promise<T> =>
+  new Promise((resolve, reject) => {
+    call((error, answer) => {
       if (error) reject(error);
-      else resolve(answer);
+      else resolve(answer as T);
     });
   });
-}
 
 /**
  * Whether the channel is up, at the latest at the deadline, and in a hurry as soon as an attempt has failed: then there is another endpoint to try, while

@@ -1,13 +1,13 @@
-import { type IKeyValue, type IRangeResponse, type IRequestOp, KVClient, LeaseClient, MaintenanceClient } from 'etcd3';
+import { type IKeyValue, type IRequestOp, KVClient, LeaseClient, MaintenanceClient } from 'etcd3';
 import { type Clock, type Log, OperationalError } from '#core';
 import type { EtcdConfig } from '../open.ts';
 import type { Compare, KeyValue, Store, TxnResult, WatchMessage, Write } from '../store.ts';
 import { Connection } from './connection.ts';
-import { keyAfter, keyBytes, prefixEnd } from './keys.ts';
-import { type Identity, identityOf, watchPrefix } from './watch.ts';
+import { keyBytes } from './keys.ts';
+import type { Identity } from './messages.ts';
+import { Pages } from './pages.ts';
+import { watchPrefix } from './watch.ts';
 
-/** Keys in one answer: large enough to be quick, small enough not to hold the loop (spikes: 26 to 38 ms). */
-const PAGE = 5000;
 /** etcd's default limit of operations in a transaction. */
 const MOST_WRITES = 128;
 
@@ -36,15 +36,14 @@ export class EtcdStore implements Store {
   }
 
   list(prefix: string): ReturnType<Store['list']> {
-    const end = prefixEnd(prefix);
-    const first = this.#kv.range({ key: keyBytes(prefix), range_end: end, limit: PAGE });
-    const revision = first.then(({ header }) => {
-      this.#listed.set(prefix, identityOf(header));
-      return BigInt(header.revision);
+    const pages = new Pages((request) => this.#connection.range(request), this.#clock, prefix);
+    const revision = pages.first.then(({ clusterId, revision, term }) => {
+      this.#listed.set(prefix, { clusterId, revision, term });
+      return revision;
     });
     // Whoever reads the pages gets the error there; nobody has to look at both.
     revision.catch(() => {});
-    return Object.assign(pages(this.#kv, first, end), { revision });
+    return Object.assign(pages.read(), { revision });
   }
 
   async txn(compares: readonly Compare[], writes: readonly Write[]): Promise<TxnResult> {
@@ -117,22 +116,3 @@ const keyValue = (kv: IKeyValue): KeyValue => ({
   value: kv.value.toString('utf8'),
   modRevision: BigInt(kv.mod_revision),
 });
-
-/** All pages at the revision of the first. */
-async function* pages(kv: KVClient, first: Promise<IRangeResponse>, end: Buffer): AsyncGenerator<readonly KeyValue[]> {
-  let page = await first;
-  const { revision } = page.header;
-  for (;;) {
-    const { kvs, more } = page;
-    if (kvs.length === 0) return;
-    // etcd reads the next page while the reader works on this one; never more than one lies waiting.
-    const next = more
-      ? kv.range({ key: keyAfter(kvs[kvs.length - 1].key), range_end: end, limit: PAGE, revision })
-      : null;
-    // A reader that stops early does not take it.
-    next?.catch(() => {});
-    yield kvs.map(keyValue);
-    if (!next) return;
-    page = await next;
-  }
-}

@@ -4,6 +4,7 @@ import type { WatchEvent, WatchMessage } from '../store.ts';
 import type { Connection } from './connection.ts';
 import { etcdError } from './errors.ts';
 import { keyBytes } from './keys.ts';
+import type { Identity } from './messages.ts';
 import { WatchStream } from './watch-stream.ts';
 
 export interface WatchOptions {
@@ -17,13 +18,6 @@ export interface WatchOptions {
   /** Who the store was when the list was made that this watch continues. */
   readonly identity: Identity | null;
   readonly signal: AbortSignal;
-}
-
-/** Who the store is and how far it got, to notice when it is another one or was set back. */
-export interface Identity {
-  clusterId: string;
-  revision: bigint;
-  term: bigint;
 }
 
 /**

@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import { type Clock, type Milliseconds, messageOf, OperationalError } from '#core';
 import type { EtcdConfig } from '../../open.ts';
 import { endpointFailed, etcdError, tokenRefused } from '../errors.ts';
+import { authenticateRequest, textOf } from '../messages.ts';
 import { readTlsFiles, type TlsFiles } from '../tls-files.ts';
 import { dial } from './dial.ts';
-import { authenticateRequest, textOf } from './messages.ts';
 
 /** How long a connection may take to come up before the next endpoint is tried. */
 const CONNECT: Milliseconds = 2000;

@@ -1,9 +1,7 @@
 import { type Clock, type Log, OperationalError } from '#core';
 import type { EtcdConfig } from '../../open.ts';
 import type { Compare, KeyValue, Store, TxnResult, WatchMessage, Write } from '../../store.ts';
-import { keyAfter, keyBytes, prefixEnd } from '../keys.ts';
-import type { EtcdStore } from '../store.ts';
-import { BriefChannel } from './channel.ts';
+import { keyBytes } from '../keys.ts';
 import {
   type Operation,
   type RangeAnswer,
@@ -13,9 +11,11 @@ import {
   textOf,
   txnAnswer,
   txnRequest,
-} from './messages.ts';
+} from '../messages.ts';
+import { Pages } from '../pages.ts';
+import type { EtcdStore } from '../store.ts';
+import { BriefChannel } from './channel.ts';
 
-const PAGE = 5000;
 /** etcd's default limit of operations in a transaction. */
 const MOST_WRITES = 128;
 
@@ -51,24 +51,11 @@ export class BriefEtcdStore implements Store {
   }
 
   list(prefix: string): ReturnType<Store['list']> {
-    const end = prefixEnd(prefix);
-    const first = this.#range({ key: keyBytes(prefix), end, limit: PAGE });
-    const revision = first.then((page) => page.revision);
+    const pages = new Pages((request) => this.#channel.call('KV/Range', request, true), this.#context.clock, prefix);
+    const revision = pages.first.then((page) => page.revision);
     // Whoever reads the pages gets the error there; nobody has to look at both.
     revision.catch(() => {});
-    return Object.assign(this.#pages(first, end), { revision });
-  }
-
-  /** All pages at the revision of the first. */
-  async *#pages(first: Promise<RangeAnswer>, end: Buffer): AsyncGenerator<readonly KeyValue[]> {
-    let page = await first;
-    const { revision } = page;
-    while (page.entries.length > 0) {
-      yield page.entries;
-      if (!page.more) return;
-      const key = keyAfter(keyBytes(page.entries[page.entries.length - 1].key));
-      page = await this.#range({ key, end, limit: PAGE, revision });
-    }
+    return Object.assign(pages.read(), { revision });
   }
 
   async txn(compares: readonly Compare[], writes: readonly Write[]): Promise<TxnResult> {
