@@ -136,7 +136,8 @@ export class Dataplane implements Desired {
   readonly #log: Log;
   /** The first whole desired state has been handed over. */
   #desired = false;
-  readonly #links = new Set<string>();
+  /** What the settings of a workload interface were made from, by its name. */
+  readonly #links = new Map<string, string>();
   readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
 
   constructor(parts: DataplaneParts, options: { applier: Applier; clock: Clock; log: Log }) {
@@ -159,10 +160,16 @@ export class Dataplane implements Desired {
   }
   interfaces(all: ReadonlyMap<string, { spoofing: boolean }>): void {
     const defaultRpFilter = this.#parts.sysctl.read('net/ipv4/conf/default/rp_filter') ?? '0';
-    for (const name of this.#links) if (!all.has(name)) this.#parts.settings.set(name, undefined);
-    this.#links.clear();
+    for (const name of this.#links.keys())
+      if (!all.has(name)) {
+        this.#links.delete(name);
+        this.#parts.settings.set(name, undefined);
+      }
     for (const [name, { spoofing }] of all) {
-      this.#links.add(name);
+      // Asked for at every turn that moves an endpoint: only what differs is made, or a busy node's heap is full of equal settings.
+      const madeFrom = spoofing ? 'spoofing' : defaultRpFilter;
+      if (this.#links.get(name) === madeFrom) continue;
+      this.#links.set(name, madeFrom);
       this.#parts.settings.set(name, workloadSettings(name, { spoofing, defaultRpFilter }));
     }
   }

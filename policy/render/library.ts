@@ -68,7 +68,12 @@ export class Library {
 
   /** Declares chains of one table for this round; each is another one only if it is another object. */
   declareAll(table: Table, family: Family, chains: readonly Chain[]): void {
-    for (const chain of chains) this.declareIn(table, family, [chain], chain.name, () => chain);
+    const { entries } = this.#shelves[family];
+    for (const chain of chains) {
+      const entry = entries.get(`${table} ${chain.name}`);
+      if (entry?.round !== undefined && entry.deps?.length === 1 && entry.deps[0] === chain) entry.round = this.#round;
+      else this.declareIn(table, family, [chain], chain.name, () => chain);
+    }
   }
   /** Declares a chain of one table for this round; the same name may mean another chain elsewhere. */
   declareIn(table: Table, family: Family, deps: readonly unknown[], name: string, make: () => Chain): void {
