@@ -304,6 +304,7 @@ function apply(
 ): Applier {
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
   files.start();
+  onStop(() => files.written());
   const endpointLog = new EndpointLog(log);
   const applier = new Applier({
     steps: applySteps({ ...reconcilers, sysctl, bgp }),
