@@ -1,15 +1,6 @@
-import {
-  type Addr,
-  Backoff,
-  type Cancel,
-  type Clock,
-  DeltaTracker,
-  FAMILIES,
-  type Log,
-  type Metrics,
-  messageOf,
-} from '#core';
+import { type Addr, Backoff, type Cancel, type Clock, DeltaTracker, FAMILIES, type Log, type Metrics } from '#core';
 import { type Failure, isHostRoute, type Netlink, type Route, type RouteWrite, routeKey } from '../kernel/types.ts';
+import { MovedFlows } from './moved-flows.ts';
 import { declareRouteMetrics } from './route-metrics.ts';
 import { RouteIndex, sameRoute } from './route-state.ts';
 
@@ -68,9 +59,8 @@ export class RouteReconciler {
   readonly #failed = new Map<string, { problem: RouteProblem; backoff: Backoff; due: number; retries: number }>();
   /** Routes that nobody asked for, and when they were first seen. */
   readonly #strange = new Map<string, number>();
-  /** Addresses whose flows are to be forgotten once their routes are settled. */
-  #moved = new Set<Addr>();
-  #forgetting = false;
+  /** Their flows are forgotten once their routes are settled. */
+  readonly #moved: MovedFlows;
   #tail: Promise<unknown> = Promise.resolve();
   #readNeeded = true;
   /** `readBack` has been asked for: the desired side is whole. */
@@ -85,6 +75,7 @@ export class RouteReconciler {
   constructor(options: RouteReconcilerOptions) {
     this.#o = options;
     this.#counters = declareRouteMetrics(options.metrics, () => this.counts);
+    this.#moved = new MovedFlows({ ...options, onRemoved: (count) => this.#counters.flows.inc(count) });
     this.#stop = options.netlink.watch({
       link: ({ link, gone }) => this.#onLink(link.name, link.index, link.adminUp && !gone, gone),
       address: (_, gone) => {
@@ -141,7 +132,7 @@ export class RouteReconciler {
       if (!this.#live) return;
       if (this.#readNeeded) await this.#read();
       await this.#write(this.#dueUpdates());
-      this.#forgetMoved();
+      this.#moved.forget();
     });
   }
 
@@ -177,6 +168,7 @@ export class RouteReconciler {
   }
   close(): void {
     this.#stop();
+    this.#moved.close();
     this.#timer?.cancel();
     this.#timer = null;
   }
@@ -366,28 +358,6 @@ export class RouteReconciler {
       this.#wake();
     });
     this.#timer = { due, cancel };
-  }
-
-  /** In the background: the next endpoint with such an address is not kept waiting. What moves meanwhile is dealt with in one go afterwards. */
-  #forgetMoved(): void {
-    if (this.#moved.size === 0 || this.#forgetting) return;
-    const addresses = this.#moved;
-    this.#moved = new Set();
-    this.#forgetting = true;
-    const forgotten = this.#o.netlink.forgetFlows(addresses).finally(() => {
-      this.#forgetting = false;
-    });
-    forgotten.then(
-      (count) => {
-        this.#counters.flows.inc(count);
-        this.#forgetMoved();
-      },
-      (error) => {
-        this.#o.log.warn({ error: messageOf(error), addresses: addresses.size }, 'flows not removed; tried again');
-        for (const address of addresses) this.#moved.add(address);
-        this.#wakeAt(this.#o.clock.now() + RETRY_MOST);
-      },
-    );
   }
 }
 

@@ -247,7 +247,10 @@ describe('grace', () => {
 });
 
 describe('tracked flows', () => {
-  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+  const settle = async () => {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    clock.advance(0);
+  };
   test('are forgotten when an address goes or moves, not when it comes or stays', async () => {
     kernel.links.set('cali2', 11);
     await routes.readBack();
