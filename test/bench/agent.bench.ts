@@ -5,7 +5,7 @@ import { measureStart, type Report, STARTS } from './agent/start.ts';
 
 /**
  * The whole agent at scale: built, on a real etcd and the real kernel. One JSON object a line on stdout, `{"line", figures…}`. Root, in a network namespace
- * of its own; PROFILE=1 adds to a start where the agent's main thread spent its time, and makes it slower.
+ * of its own; PROFILE=1 adds to a start where the agent's main thread spent its time, and makes it slower; NODE_FLAGS are given to the agent's Node.js.
  *
  *     unshare --net node --conditions=tsnet-source --import tsx test/bench/agent.bench.ts LINE
  */

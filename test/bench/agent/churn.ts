@@ -2,12 +2,19 @@ import { concat, endpoint, endpoints, LOCAL, namespaces, sixLabels, tagPolicies 
 import { MeasuredAgent, type Metrics, Rig, rounded } from './rig.ts';
 import type { Report } from './start.ts';
 
-/** 1 000 endpoints a second move to another address, one in twenty of them on this node, while the agent keeps up or does not. */
+/**
+ * 1 000 endpoints a second move to another address, one in twenty of them on this node, while the agent keeps up or does not. In the environment: SECONDS
+ * of a round, ROUNDS, COLLECT=1 for what memory is in use after each.
+ */
 
 const ENDPOINTS = 100_000;
 const ON_NODE = 200;
 const RATE = 1000;
 const SECONDS = Number(process.env.SECONDS ?? 60);
+/** As many rounds one after the other. */
+const ROUNDS = Number(process.env.ROUNDS ?? 1);
+/** Whether garbage is collected after each round: what is in use then says whether something leaks. It makes the round after it slower. */
+const COLLECT = process.env.COLLECT !== undefined;
 /** Puts that etcd has not answered yet. */
 const ON_THE_WAY = 500;
 /** Milliseconds between two handfuls of updates, and seconds between two looks at the agent. */
@@ -22,7 +29,12 @@ export async function measureChurn(line: string, report: Report): Promise<void> 
     await rig.load(concat(tagPolicies(1000), namespaces(100), remote, endpoints(ON_NODE, LOCAL)));
     const agent = new MeasuredAgent();
     await agent.ready();
-    report(line, await churn(rig, agent));
+    const collect = async () => COLLECT && report(line, { memory_in_use_mb: described(await agent.collected()) });
+    await collect();
+    for (let round = 0; round < ROUNDS; round++) {
+      report(line, await churn(rig, agent));
+      await collect();
+    }
     await agent.stop();
   } finally {
     await rig.close();
@@ -89,5 +101,8 @@ function quantile(share: number, before: Metrics, after: Metrics): string {
   }
   return 'unknown';
 }
+
+const described = (memory: Awaited<ReturnType<MeasuredAgent['collected']>>): string =>
+  `heap ${memory.heapUsed} external ${memory.external} resident ${memory.rss}`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { realClock, silentLog } from '#core';
 import { openStore, type Store, type Write } from '#datastore';
 import { AgentProcess } from '../../kernel/agent/agent-process.ts';
@@ -12,6 +12,8 @@ import { entryOf, LOCAL, type Shaped } from '../shapes.ts';
 const PODS = `tsn-pods-${process.pid}`;
 /** Operations in a transaction: etcd's limit. */
 const BATCH = 128;
+/** What answers `collected`. */
+const COLLECT = new URL('collect.mjs', import.meta.url).href;
 /** Transactions on their way to etcd while a cluster is loaded. */
 const IN_FLIGHT = 4;
 
@@ -84,7 +86,13 @@ export class MeasuredAgent {
   constructor(settings: { readonly env?: Record<string, string>; readonly nodeFlags?: readonly string[] } = {}) {
     this.process = new AgentProcess(
       { NODENAME: LOCAL, ETCD_ENDPOINTS: 'http://127.0.0.1:2379', IP: '192.0.2.1/24', ...settings.env },
-      settings.nodeFlags,
+      [
+        '--expose-gc',
+        '--import',
+        COLLECT,
+        ...(settings.nodeFlags ?? []),
+        ...(process.env.NODE_FLAGS?.split(' ') ?? []),
+      ],
     );
   }
 
@@ -113,6 +121,14 @@ export class MeasuredAgent {
     const status = readFileSync(`/proc/${this.process.pid}/status`, 'utf8');
     const of = (field: string) => Math.round(Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) / 1024);
     return { peak: of('VmHWM'), now: of('VmRSS') };
+  }
+  /** Megabytes by kind, as Node.js names them, when all garbage has been collected; a pause of some tenths of a second for it. */
+  async collected(): Promise<{ readonly rss: number; readonly heapUsed: number; readonly external: number }> {
+    const file = `${this.process.runDir}/memory.json`;
+    rmSync(file, { force: true });
+    process.kill(this.process.pid, 'SIGUSR2');
+    while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, POLL));
+    return JSON.parse(readFileSync(file, 'utf8'));
   }
   /** Seconds of processor time so far. */
   cpu(): number {
