@@ -1,7 +1,8 @@
 import { type Family, type Milliseconds, OperationalError } from '#core';
 import { printChain } from '#policy';
 import type { Commits } from './commits.ts';
-import { restoreText } from './iptables-restore.ts';
+import { piecesOf } from './iptables-pieces.ts';
+import { type RestoreText, restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
 import type { RuleBackend } from './types.ts';
@@ -34,7 +35,7 @@ const TIMEOUT: Milliseconds = 30_000;
 const programName = (family: Family, variant: string, role: string): string =>
   `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}-${role}`;
 
-/** iptables of one variant, both families. One write is one `COMMIT`, and so one change for the kernel. */
+/** iptables of one variant, both families. What a packet can notice of a write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
   const { runner, variant, commits, prefix = [], programs = {}, timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
@@ -47,8 +48,9 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     print: (family, _table, chain) => printChain(chain, family),
     holds: (family, _table, chain, state) => {
       const have = state.chains.get(chain.name);
+      if (!have) return false;
       const want = printChain(chain, family);
-      return have?.length === want.length && want.every(({ hash }, i) => hash === have[i]);
+      return have.length === want.length && want.every(({ hash }, i) => hash === have[i]);
     },
     async read(family) {
       const name = program(family, 'save');
@@ -59,18 +61,37 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       return parseSave(result.stdout);
     },
     async write(family, table, change) {
-      const { text, rules, after } = restoreText(family, table, change);
-      if (text === '') return { rules, after };
-      const name = program(family, 'restore');
-      // The nft variant has no lock: its transactions are the kernel's.
-      const wait = variant === 'legacy' ? ['--wait', String(lockWait)] : [];
-      const argv = [name, '--noflush', ...wait];
-      const end = (onStart?: (pid: number) => void) =>
-        run(argv, { stdin: text, timeout }, onStart).then((result) => demand(result, name, text));
-      await (commits ? untilCommitted(commits, end) : end());
-      return { rules, after };
+      // Legacy iptables replaces the table with every command, so it gets one.
+      const pieces = variant === 'legacy' ? [change] : piecesOf(change);
+      let state = change.base;
+      let rules = 0;
+      let before: Promise<void> = Promise.resolve();
+      for (const piece of pieces) {
+        let printed: RestoreText;
+        try {
+          // While the kernel is busy with the piece before.
+          printed = restoreText(family, table, { ...piece, base: state });
+        } finally {
+          await before;
+        }
+        if (printed.text !== '') before = restore(family, printed.text);
+        state = printed.after;
+        rules += printed.rules;
+      }
+      await before;
+      return { rules, after: state };
     },
   };
+
+  function restore(family: Family, text: string): Promise<void> {
+    const name = program(family, 'restore');
+    // The nft variant has no lock: its transactions are the kernel's.
+    const wait = variant === 'legacy' ? ['--wait', String(lockWait)] : [];
+    const argv = [name, '--noflush', ...wait];
+    const end = (onStart?: (pid: number) => void) =>
+      run(argv, { stdin: text, timeout }, onStart).then((result) => demand(result, name, text));
+    return commits ? untilCommitted(commits, end) : end();
+  }
 }
 
 /** A command line with one COMMIT: whichever is known first, that the kernel has taken it or how the program ended. */

@@ -256,7 +256,8 @@ export interface RuleBackend {
   /** All tables of the family, of one moment; a table that is not there is empty. */
   read(family: Family): Promise<Readonly<Record<Table, TableState>>>;
   /**
-   * Applies one atomic change of a table, and says how many rules that took and what the table holds now.
+   * Applies one change of a table, and says how many rules that took and what the table holds now. For packets it is atomic; new chains, to which
+   * nothing leads yet, may be made ahead of the rest, and stay when that is refused.
    * Rejects with an OperationalError: EXEC naming the line that was refused, VALIDATION for a value that cannot stand in a rule, TIMEOUT.
    */
   write(family: Family, table: Table, change: TableChange): Promise<{ rules: number; after: TableState }>;
@@ -269,6 +270,8 @@ export interface TableChange {
   readonly hooks?: readonly Hook[];
   /** State the change is computed against. */
   readonly base: TableState;
+  /** If it is refused nothing of it may be left, not even chains that nothing leads to. */
+  readonly atOnce?: boolean;
 }
 
 export interface SetState {

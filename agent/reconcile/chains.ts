@@ -30,7 +30,7 @@ interface TableOf {
 }
 
 /**
- * Makes the kernel's chains and hooks exactly the desired ones, table by table; each table is one atomic change. A rule that the
+ * Makes the kernel's chains and hooks exactly the desired ones, table by table; each table is one atomic change for packets. A rule that the
  * kernel refuses closes its owner and nothing else; a table that cannot be written at all is tried again with back-off.
  */
 export class ChainReconciler {

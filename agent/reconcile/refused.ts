@@ -39,6 +39,7 @@ export async function findRefused(
         update: [...missing, ...trials],
         remove: [],
         base: state,
+        atOnce: true,
       });
       state = after;
       const remove = [...stale, ...trials.map((c) => c.name)];

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { OperationalError, parseCidr } from '#core';
 import type { ChainRule } from '../types.ts';
 
@@ -20,7 +20,7 @@ export function hashed(
   let previous = '';
   return rules.map((rule) => {
     const { body, text } = print(rule);
-    const hash = createHash('sha224').update(`${chain}\0${previous}\0${body}`).digest('base64url').slice(0, 16);
+    const hash = digest('sha224', `${chain}\0${previous}\0${body}`, 'base64url').slice(0, 16);
     previous = hash;
     return { hash, text: text(hash) };
   });
