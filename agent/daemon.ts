@@ -193,7 +193,10 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   await interfaces.start();
   stops.push(() => interfaces.close());
   if (bgp) await watchForeignRoutes(base, netlink, bgp);
-  const syncer = startSyncer({ store, clock, log, sink: pipeline, metrics: declareSyncMetrics(metrics) });
+  const syncer = startSyncer({
+    ...{ store, clock, log, sink: pipeline, node: config.nodeName },
+    metrics: declareSyncMetrics(metrics),
+  });
   stops.push(() => syncer.stop());
 
   const parts = {

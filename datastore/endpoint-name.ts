@@ -51,6 +51,16 @@ export function workloadEndpointName(identity: EndpointIdentity): Result<string,
   return ok(parts.map((part) => escaped(part.value)).join('-'));
 }
 
+/** Whether a name follows from the spec. */
+export function makesEndpointName(identity: EndpointIdentity): boolean {
+  const { node, orchestrator = '', endpoint } = identity;
+  const third = workloadField(orchestrator);
+  return isSegment(node) && isSegment(orchestrator) && isSegment(endpoint) && (!third || isSegment(identity[third]));
+}
+
+const isSegment = (value: string | undefined): boolean =>
+  Boolean(value && !value.startsWith('-') && !value.endsWith('-'));
+
 /**
  * The beginning that all endpoints with the given first fields share, ending with `-`. It is not exact: `a-` also begins the
  * endpoints of node `a-b`, so the spec is to be looked at again after a prefix list.

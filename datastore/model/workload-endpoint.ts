@@ -117,9 +117,20 @@ const oneAddress: Check = (value) => {
   return isHostPrefix(parsed.value) ? null : `must be one address, /32 or /128; '${shown(value)}' is more`;
 };
 
+/** Checks of single fields, where not each word of the vocabulary is one. */
+export const ENDPOINT_CHECKS = {
+  containerID: matching(/^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/, 'a container ID'),
+  endpoint: matching(/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/, 'an interface name of the workload'),
+  interfaceName: (value) => (value === '*' ? null : interfaceName(value)),
+  mac,
+  oneAddress,
+  portName: matching(/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/, 'a port name'),
+  protocol: word('TCP', 'UDP', 'SCTP'),
+} satisfies Record<string, Check>;
+
 const port = object<EndpointPort>({
-  name: maybe(matching(/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/, 'a port name')),
-  protocol: text(word('TCP', 'UDP', 'SCTP')),
+  name: maybe(ENDPOINT_CHECKS.portName),
+  protocol: text(ENDPOINT_CHECKS.protocol),
   port: int(1, 65535),
   hostPort: opt(int(0, 65535)),
   hostIP: maybe(address()),
@@ -168,10 +179,10 @@ export const workloadEndpoint: KindInfo<'WorkloadEndpoint', WorkloadEndpointSpec
     orchestrator: text(resourceName),
     workload: maybe(resourceName),
     pod: maybe(resourceName),
-    containerID: maybe(matching(/^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/, 'a container ID')),
+    containerID: maybe(ENDPOINT_CHECKS.containerID),
     node: text(resourceName),
-    endpoint: text(matching(/^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/, 'an interface name of the workload')),
-    interfaceName: text((value) => (value === '*' ? null : interfaceName(value))),
+    endpoint: text(ENDPOINT_CHECKS.endpoint),
+    interfaceName: text(ENDPOINT_CHECKS.interfaceName),
     mac: maybe(mac),
     ipNetworks: list(text(oneAddress)),
     ipNATs: list(object({ internalIP: text(address()), externalIP: text(address()) })),

@@ -1,10 +1,11 @@
 import { Backoff, messageOf, OperationalError, sleep } from '#core';
 import { hasTieredName } from '../codec.ts';
-import { parseKey, RESOURCES_PREFIX } from '../keys.ts';
+import { type ParsedKey, parseKey, RESOURCES_PREFIX } from '../keys.ts';
 import type { AnyResource } from '../model/index.ts';
-import type { WatchEvent } from '../store.ts';
+import type { KeyValue, WatchEvent } from '../store.ts';
 import type { SyncStatus, Update, WatchedKind } from '../update.ts';
 import { decodeValue } from './decode.ts';
+import { RemoteEndpoints } from './remote-endpoints.ts';
 import { SyncState, watchedAs } from './state.ts';
 import type { SyncerOptions } from './syncer.ts';
 
@@ -18,6 +19,7 @@ export class Scope {
   readonly #options: SyncerOptions;
   readonly #tell: (status: SyncStatus, reason?: string) => void;
   readonly #state: SyncState;
+  readonly #remote: RemoteEndpoints | null;
   readonly #backoff = new Backoff(200, 10_000);
   /** Why it cannot be followed, as far as told; with several endpoints reasons take turns. */
   readonly #said = new Set<string>();
@@ -35,6 +37,7 @@ export class Scope {
     this.#options = options;
     this.#tell = tell;
     this.#state = new SyncState(options.sink);
+    this.#remote = options.node === undefined ? null : new RemoteEndpoints(options.node);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -68,7 +71,7 @@ export class Scope {
     for await (const page of snapshot) {
       if (!told) this.#tell('resyncing');
       told = true;
-      await this.#take(page, ({ key, value, modRevision }) => this.#one(key, value, modRevision));
+      await this.#take(page, (entry) => this.#one(entry.key, entry, entry.modRevision));
     }
     const revision = await snapshot.revision;
     if (!told) this.#tell('resyncing');
@@ -86,7 +89,9 @@ export class Scope {
     for await (const message of this.#options.store.watch(this.#prefix, revision, this.#signal)) {
       switch (message.type) {
         case 'events':
-          await this.#take(lastOfEach(message.events), ({ key, value, revision }) => this.#one(key, value, revision));
+          await this.#take(lastOfEach(message.events), ({ key, value, revision }) =>
+            this.#one(key, value === null ? null : { key, value, modRevision: revision }, revision),
+          );
           break;
         case 'progress':
           break;
@@ -128,28 +133,36 @@ export class Scope {
     if (updates.length > 0) sink.onUpdates(updates);
   }
 
-  #one(key: string, value: string | null, revision: bigint): Update | null {
+  #one(key: string, entry: KeyValue | null, revision: bigint): Update | null {
     const parsed = parseKey(key);
     const target = watchedAs(parsed);
     if (!parsed || !target) {
-      const unknown = value !== null && !parsed && key.startsWith(RESOURCES_PREFIX);
+      const unknown = entry !== null && !parsed && key.startsWith(RESOURCES_PREFIX);
       if (unknown) this.#state.invalid(key, 'unknown', key, 'is not the key of a kind that exists here');
       else this.#state.valid(key);
       return null;
     }
     const { kind, id } = target;
-    if (!this.#kinds.has(kind) || !this.#state.note(key, value === null ? null : revision)) return null;
+    if (!this.#kinds.has(kind) || !this.#state.note(key, entry && revision)) return null;
     const isPolicy = parsed.type === 'resource' && hasTieredName(parsed.kind);
-    if (value === null) {
+    if (entry === null) {
       this.#state.valid(key);
       if (isPolicy) this.#state.policy(key, null);
       return { kind, id, value: null, revision } as Update;
     }
-    const { object, message } = decodeValue({ key, value, modRevision: revision }, parsed);
+    const { object, message } = this.#decode(entry, parsed);
     if (message) this.#state.invalid(key, kind, id, message, object !== null);
     else this.#state.valid(key);
     if (isPolicy) this.#state.policy(key, (object as AnyResource | null)?.metadata.name ?? null);
     return { kind, id, value: object, revision } as Update;
+  }
+
+  #decode(entry: KeyValue, parsed: ParsedKey): ReturnType<typeof decodeValue> {
+    if (this.#remote && entry.raw && parsed.type === 'resource' && parsed.kind === 'WorkloadEndpoint') {
+      const object = this.#remote.read(entry.raw, parsed);
+      if (object) return { object, message: null };
+    }
+    return decodeValue(entry, parsed);
   }
 }
 

@@ -14,6 +14,8 @@ export interface SyncerOptions {
   readonly metrics?: SyncMetrics;
   /** What to follow; all kinds and IPAM's affinities and blocks when absent. */
   readonly kinds?: readonly WatchedKind[];
+  /** Of WorkloadEndpoints of other nodes than this some may come without the fields that only their own node asks for; all whole when absent. */
+  readonly node?: string;
 }
 
 export interface Syncer {
