@@ -19,7 +19,8 @@ async function run({ id, argv, stdin, timeout, maxOutput = MAX_OUTPUT }: RunnerR
     // A group of its own, so that what the command started ends with it; otherwise an orphan would hold its output open.
     detached: true,
     cleanup: false,
-    env: { LC_ALL: 'C' },
+    // glibc looks whether /etc/resolv.conf has changed for every address that ipset reads.
+    env: { LC_ALL: 'C', RES_OPTIONS: 'no-reload' },
   });
   if (child.pid !== undefined) reply({ id, started: child.pid });
   const cancel = realClock.after(timeout, () => {
