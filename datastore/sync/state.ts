@@ -6,13 +6,13 @@ import type { SyncSink, Update, WatchedKind } from '../update.ts';
 import { isKind } from '../validate.ts';
 
 /** In place of a revision: to be delivered again, whatever its revision. */
-const DISTRUSTED = -1n;
+const DISTRUSTED = -1;
 
 /** What the sink has been told: which keys exist at which revision, and which of them are invalid. */
 export class SyncState {
   readonly #sink: SyncSink;
-  /** Revision last delivered, by key: one of these for every object of the cluster. */
-  readonly #known = new Map<string, bigint>();
+  /** Revision last delivered, by key: one of these for every object of the cluster, so as a number where that holds it exactly. */
+  readonly #known = new Map<string, number | bigint>();
   readonly #invalid = new Set<string>();
   /** Those of the invalid keys that the snapshot being read has not shown yet. */
   #doubted = new Set<string>();
@@ -31,7 +31,7 @@ export class SyncState {
     if (revision === null) return this.#known.delete(key);
     const known = this.#known.get(key);
     if (known !== undefined && known >= revision) return false;
-    this.#known.set(key, revision);
+    this.#known.set(key, revision <= Number.MAX_SAFE_INTEGER ? Number(revision) : revision);
     return true;
   }
 

@@ -36,9 +36,3 @@ export function sizeOf<T extends object>(set: CompactSet<T>): number {
   if (set instanceof Set) return set.size;
   return Array.isArray(set) ? set.length : 1;
 }
-
-/** The elements, to iterate over; the set must not change meanwhile. */
-export function elements<T extends object>(set: CompactSet<T>): Iterable<T> {
-  if (set === undefined) return [];
-  return set instanceof Set || Array.isArray(set) ? set : [set];
-}

@@ -1,5 +1,5 @@
 import type { Labels, Selector } from '#core';
-import type { CompactSet } from './compact-set.ts';
+import { Crowd } from './crowd.ts';
 import type { LabelName, Pair } from './label-table.ts';
 
 /** Where a selector is filed, so that only items that can match it look at it. */
@@ -32,21 +32,29 @@ export class Parent<E, D> {
   labels: readonly string[] = [];
   /** Interned only while there are children. */
   pairs: readonly Pair<E, D>[] = [];
-  children: CompactSet<Item<E, D>>;
+  readonly children = new Crowd<Item<E, D>>();
+  /** Lists of parents that begin with this one: items that inherit the same share one. */
+  readonly lists: (readonly Parent<E, D>[])[] = [];
+  /** False from the moment that its name no longer leads to it. */
+  live = true;
 
   constructor(name: string) {
     this.name = name;
   }
 }
 
+/** Shared, because there may be hundreds of thousands of these. */
+export const NOTHING: never[] = Object.freeze([]) as unknown as never[];
+
 /** Something with labels that selectors match; `data` is what its owner wants to be told of, undefined once it is gone. */
 export class Item<E, D> implements Labels {
-  pairs: readonly Pair<E, D>[] = [];
-  parents: readonly Parent<E, D>[] = [];
+  pairs: readonly Pair<E, D>[] = NOTHING;
+  parents: readonly Parent<E, D>[] = NOTHING;
   data: D | undefined;
   /** The data that the listener was last told of. */
   settled: D | undefined;
-  matches: Entry<E, D>[] = [];
+  /** Its own, or `NOTHING`, which is everybody's and never changed. */
+  matches: Entry<E, D>[] = NOTHING;
   dirty = false;
   seen = 0;
 

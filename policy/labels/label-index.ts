@@ -1,6 +1,7 @@
 import type { Selector } from '#core';
-import { added, elements, removed, sizeOf } from './compact-set.ts';
-import { Entry, type Home, Item, Parent } from './item.ts';
+import { type CompactSet, sizeOf } from './compact-set.ts';
+import { Crowd } from './crowd.ts';
+import { Entry, type Home, Item, NOTHING, Parent } from './item.ts';
 import { type Carrier, LabelTable, type Pair } from './label-table.ts';
 import { isImpossible, type Restriction, restrictionsOf } from './restriction.ts';
 
@@ -12,6 +13,9 @@ export interface MatchListener<E, D> {
   /** It goes on matching, with other data. */
   replaced(entry: Entry<E, D>, item: Item<E, D>, before: D, after: D): void;
 }
+
+/** So many lists of parents are remembered with their first. */
+const MOST_LISTS = 8;
 
 /**
  * Which of many items match which of many selectors, kept true while both change, without looking at every pair.
@@ -26,8 +30,10 @@ export class LabelIndex<E, D> {
   readonly #parents = new Map<string, Parent<E, D>>();
   /** Selectors that no label restricts. */
   readonly #anywhere = new Set<Entry<E, D>>();
-  readonly #items = new Set<Item<E, D>>();
-  readonly #dirty = new Set<Item<E, D>>();
+  readonly #items = new Crowd<Item<E, D>>();
+  readonly #dirty: Item<E, D>[] = [];
+  /** What is found for one item; kept, so that it need not grow anew for each. */
+  readonly #found: Entry<E, D>[] = [];
   readonly #listener: MatchListener<E, D>;
   readonly #same: (a: D, b: D) => boolean;
   #turn = 0;
@@ -38,7 +44,7 @@ export class LabelIndex<E, D> {
   }
 
   get pending(): number {
-    return this.#dirty.size;
+    return this.#dirty.length;
   }
   get size(): number {
     return this.#items.size;
@@ -48,11 +54,11 @@ export class LabelIndex<E, D> {
    * Says what an item is now. Labels are flat (name, value, …) with unique names. Nothing is marked if nothing differs.
    */
   setItem(item: Item<E, D>, labels: readonly string[], parents: readonly string[], data: D): void {
-    const isNew = !this.#items.has(item);
+    const isNew = item.data === undefined;
     const sameLabels = equalLabels(item.pairs, labels);
-    const sameParents = item.parents.length === parents.length && item.parents.every((p, i) => p.name === parents[i]);
-    if (!isNew && sameLabels && sameParents && item.data !== undefined && this.#same(item.data, data)) return;
-    this.#items.add(item);
+    const sameParents = named(item.parents, parents);
+    if (!isNew && sameLabels && sameParents && this.#same(item.data as D, data)) return;
+    if (isNew) this.#items.add(item);
     item.data = data;
     if (!sameLabels) this.#relabel(item, labels);
     if (!sameParents) this.#adopt(item, parents);
@@ -60,8 +66,9 @@ export class LabelIndex<E, D> {
   }
 
   removeItem(item: Item<E, D>): void {
-    if (!this.#items.delete(item)) return;
+    if (item.data === undefined) return;
     item.data = undefined;
+    this.#items.leave((other) => other.data !== undefined);
     this.#relabel(item, []);
     this.#adopt(item, []);
     this.#mark(item);
@@ -73,8 +80,8 @@ export class LabelIndex<E, D> {
     if (equalFlat(parent.labels, labels)) return;
     parent.labels = labels;
     this.#parents.set(name, parent);
-    if (parent.children !== undefined) this.#relabel(parent, labels);
-    for (const child of elements(parent.children)) this.#mark(child);
+    if (parent.children.size > 0) this.#relabel(parent, labels);
+    parent.children.each((child) => this.#mark(child));
     this.#forgetUnused(parent);
   }
 
@@ -83,7 +90,8 @@ export class LabelIndex<E, D> {
     this.#file(entry);
     this.#eachCandidate(entry, (item) => {
       if (item.dirty || item.data === undefined || !selector.matches(item)) return;
-      item.matches.push(entry);
+      if (item.matches === NOTHING) item.matches = [entry];
+      else item.matches.push(entry);
       this.#listener.started(entry, item, item.data);
     });
     return entry;
@@ -102,19 +110,18 @@ export class LabelIndex<E, D> {
   /** Works off at most `limit` changed items; true if none is left. */
   settle(limit = Number.POSITIVE_INFINITY): boolean {
     let left = limit;
-    for (const item of this.#dirty) {
-      if (left-- <= 0) return false;
-      this.#dirty.delete(item);
+    for (let item = this.#dirty.pop(); item; item = this.#dirty.pop()) {
       item.dirty = false;
       this.#match(item);
+      if (--left <= 0) break;
     }
-    return true;
+    return this.#dirty.length === 0;
   }
 
   #match(item: Item<E, D>): void {
     const turn = ++this.#turn;
     const before = item.matches;
-    const now = item.data === undefined ? [] : this.#matching(item, turn);
+    const now = item.data === undefined ? NOTHING : this.#matching(item, turn);
     const { settled, data } = item;
     item.matches = now;
     item.settled = data;
@@ -130,27 +137,32 @@ export class LabelIndex<E, D> {
   }
 
   #matching(item: Item<E, D>, turn: number): Entry<E, D>[] {
-    const found: Entry<E, D>[] = [];
-    const look = (entries: Iterable<Entry<E, D>>) => {
-      for (const entry of entries) {
-        if (entry.seen === turn) continue;
-        entry.seen = turn;
-        if (!entry.selector.matches(item)) continue;
-        entry.matched = turn;
-        found.push(entry);
-      }
-    };
-    const lookUnder = (pairs: readonly Pair<E, D>[]) => {
-      for (const pair of pairs) {
-        if (pair.selectors !== undefined) look(elements(pair.selectors));
-        if (pair.label.selectors !== undefined) look(elements(pair.label.selectors));
-      }
-    };
-    lookUnder(item.pairs);
-    for (const parent of item.parents) lookUnder(parent.pairs);
-    look(this.#anywhere);
-    // A copy has no room to spare; there may be hundreds of thousands of these.
-    return found.slice();
+    const found = this.#found;
+    found.length = 0;
+    this.#lookUnder(item.pairs, item, turn);
+    for (const parent of item.parents) this.#lookUnder(parent.pairs, item, turn);
+    for (const entry of this.#anywhere) this.#look(entry, item, turn);
+    return found.length === 0 ? NOTHING : found.slice();
+  }
+
+  #lookUnder(pairs: readonly Pair<E, D>[], item: Item<E, D>, turn: number): void {
+    for (const pair of pairs) {
+      if (pair.selectors !== undefined) this.#lookAt(pair.selectors, item, turn);
+      if (pair.label.selectors !== undefined) this.#lookAt(pair.label.selectors, item, turn);
+    }
+  }
+
+  #lookAt(entries: NonNullable<CompactSet<Entry<E, D>>>, item: Item<E, D>, turn: number): void {
+    if (entries instanceof Entry) this.#look(entries, item, turn);
+    else for (const entry of entries) this.#look(entry, item, turn);
+  }
+
+  #look(entry: Entry<E, D>, item: Item<E, D>, turn: number): void {
+    if (entry.seen === turn) return;
+    entry.seen = turn;
+    if (!entry.selector.matches(item)) return;
+    entry.matched = turn;
+    this.#found.push(entry);
   }
 
   #unmatch(item: Item<E, D>, entry: Entry<E, D>): void {
@@ -163,20 +175,18 @@ export class LabelIndex<E, D> {
 
   /** Items that may match the selector, each once. */
   #eachCandidate(entry: Entry<E, D>, visit: (item: Item<E, D>) => void): void {
-    if (entry.anywhere) {
-      for (const item of this.#items) visit(item);
-      return;
-    }
     const turn = ++this.#turn;
     const once = (item: Item<E, D>) => {
       if (item.seen === turn) return;
       item.seen = turn;
       visit(item);
     };
+    if (entry.anywhere) this.#items.each(once);
     for (const pair of pairsOf(entry.homes))
-      for (const carrier of elements(pair.carriers))
+      pair.carriers.each((carrier) => {
         if (carrier instanceof Item) once(carrier);
-        else for (const child of elements(carrier.children)) once(child);
+        else carrier.children.each(once);
+      });
   }
 
   #file(entry: Entry<E, D>): void {
@@ -208,7 +218,7 @@ export class LabelIndex<E, D> {
     let cost = 0;
     for (const value of restriction) {
       const pair = label.values.get(value);
-      if (pair) cost += sizeOf(pair.carriers) * weightOf(pair) + sizeOf(pair.selectors);
+      if (pair) cost += pair.carriers.size * weightOf(pair) + sizeOf(pair.selectors);
     }
     return cost;
   }
@@ -219,28 +229,34 @@ export class LabelIndex<E, D> {
     for (let i = 0; i < pairs.length; i++) pairs[i] = this.#table.pair(labels[2 * i], labels[2 * i + 1]);
     carrier.pairs = pairs;
     // The new ones first: a pair that both have must not be forgotten in between.
-    const fresh = pairs.filter((pair) => !before.includes(pair));
-    this.#table.carry(fresh, carrier);
-    this.#table.drop(
-      before.filter((pair) => !pairs.includes(pair)),
-      carrier,
-    );
+    this.#table.carry(before.length === 0 ? pairs : pairs.filter((pair) => !before.includes(pair)), carrier);
+    this.#table.drop(before.filter((pair) => !pairs.includes(pair)));
   }
 
   #adopt(item: Item<E, D>, names: readonly string[]): void {
     const before = item.parents;
-    item.parents = names.map((name) => this.#parents.get(name) ?? this.#newParent(name));
+    item.parents = this.#parentsOf(names);
     for (const parent of item.parents) {
-      const first = parent.children === undefined;
-      parent.children = added(parent.children, item);
-      if (first) this.#relabel(parent, parent.labels);
+      if (before.includes(parent)) continue;
+      parent.children.add(item);
+      if (parent.children.size === 1) this.#relabel(parent, parent.labels);
     }
     for (const parent of before) {
       if (item.parents.includes(parent)) continue;
-      parent.children = removed(parent.children, item);
-      if (parent.children === undefined) this.#relabel(parent, []);
+      parent.children.leave((child) => child.parents.includes(parent));
+      if (parent.children.size === 0) this.#relabel(parent, []);
       this.#forgetUnused(parent);
     }
+  }
+
+  #parentsOf(names: readonly string[]): readonly Parent<E, D>[] {
+    if (names.length === 0) return NOTHING;
+    const first = this.#parents.get(names[0]);
+    const known = first?.lists.find((list) => named(list, names) && list.every((parent) => parent.live));
+    if (known) return known;
+    const parents = names.map((name) => this.#parents.get(name) ?? this.#newParent(name));
+    if (parents[0].lists.length < MOST_LISTS) parents[0].lists.push(parents);
+    return parents;
   }
 
   #newParent(name: string): Parent<E, D> {
@@ -250,12 +266,15 @@ export class LabelIndex<E, D> {
   }
 
   #forgetUnused(parent: Parent<E, D>): void {
-    if (parent.children === undefined && parent.labels.length === 0) this.#parents.delete(parent.name);
+    if (parent.children.size > 0 || parent.labels.length > 0) return;
+    parent.live = false;
+    this.#parents.delete(parent.name);
   }
 
   #mark(item: Item<E, D>): void {
+    if (item.dirty) return;
     item.dirty = true;
-    this.#dirty.add(item);
+    this.#dirty.push(item);
   }
 }
 
@@ -267,14 +286,17 @@ function* pairsOf<E, D>(homes: readonly Home<E, D>[]): Iterable<Pair<E, D>> {
 
 /** Children of the first carrier, if that is a parent: an estimate of what all of them have. */
 function weightOf<E, D>(pair: Pair<E, D>): number {
-  for (const carrier of elements(pair.carriers)) return carrier instanceof Parent ? sizeOf(carrier.children) : 1;
-  return 0;
+  const carrier = pair.carriers.any;
+  return carrier instanceof Parent ? carrier.children.size : 1;
 }
 
 function equalLabels<E, D>(pairs: readonly Pair<E, D>[], labels: readonly string[]): boolean {
   if (pairs.length * 2 !== labels.length) return false;
   return pairs.every((pair, i) => pair.label.name === labels[2 * i] && pair.value === labels[2 * i + 1]);
 }
+
+const named = <E, D>(parents: readonly Parent<E, D>[], names: readonly string[]): boolean =>
+  parents.length === names.length && parents.every(({ name }, i) => name === names[i]);
 
 const equalFlat = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);

@@ -1,4 +1,5 @@
 import { added, type CompactSet, removed } from './compact-set.ts';
+import { Crowd } from './crowd.ts';
 import type { Entry, Item, Parent } from './item.ts';
 
 /** Who has a label: an item itself, or a parent, for all its children. */
@@ -18,7 +19,7 @@ export interface LabelName<E, D> {
 export interface Pair<E, D> {
   readonly label: LabelName<E, D>;
   readonly value: string;
-  carriers: CompactSet<Carrier<E, D>>;
+  readonly carriers: Crowd<Carrier<E, D>>;
   /** Selectors filed here: they need the label to have this value (or one of several). */
   selectors: CompactSet<Entry<E, D>>;
 }
@@ -48,7 +49,7 @@ export class LabelTable<E, D> {
     const label = this.name(name);
     let found = label.values.get(value);
     if (!found) {
-      found = { label, value, carriers: undefined, selectors: undefined };
+      found = { label, value, carriers: new Crowd(), selectors: undefined };
       label.values.set(value, found);
     }
     return found;
@@ -56,14 +57,15 @@ export class LabelTable<E, D> {
 
   carry(pairs: readonly Pair<E, D>[], carrier: Carrier<E, D>): void {
     for (const pair of pairs) {
-      pair.carriers = added(pair.carriers, carrier);
+      pair.carriers.add(carrier);
       pair.label.carriers++;
     }
   }
 
-  drop(pairs: readonly Pair<E, D>[], carrier: Carrier<E, D>): void {
+  /** The pairs have lost a carrier, whose pairs they are no longer. */
+  drop(pairs: readonly Pair<E, D>[]): void {
     for (const pair of pairs) {
-      pair.carriers = removed(pair.carriers, carrier);
+      pair.carriers.leave((carrier) => carrier.pairs.includes(pair));
       pair.label.carriers--;
       this.forgetUnused(pair);
     }
@@ -80,7 +82,7 @@ export class LabelTable<E, D> {
   }
 
   forgetUnused(pair: Pair<E, D>): void {
-    if (pair.carriers !== undefined || pair.selectors !== undefined) return;
+    if (pair.carriers.size > 0 || pair.selectors !== undefined) return;
     pair.label.values.delete(pair.value);
     this.#forgetName(pair.label);
   }

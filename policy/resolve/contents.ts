@@ -41,8 +41,9 @@ export function workloadContents(id: string, endpoint: WorkloadEndpoint): Conten
   const nets = canonicalNets(spec.ipNetworks);
   if (nets.length === 0) return null;
   const labels: string[] = [];
-  for (const [name, value] of Object.entries(metadata.labels ?? {}))
-    if (!name.startsWith(NAMESPACE_PREFIX) && !name.startsWith(SERVICE_ACCOUNT_PREFIX)) labels.push(name, value);
+  const own = metadata.labels ?? {};
+  for (const name of Object.keys(own))
+    if (!name.startsWith(NAMESPACE_PREFIX) && !name.startsWith(SERVICE_ACCOUNT_PREFIX)) labels.push(name, own[name]);
   setLabel(labels, NAMESPACE_LABEL, id.slice(0, id.indexOf('/')));
   if (spec.orchestrator) setLabel(labels, ORCHESTRATOR_LABEL, spec.orchestrator);
   if (spec.serviceAccountName) setLabel(labels, SERVICE_ACCOUNT_LABEL, spec.serviceAccountName);
@@ -82,15 +83,16 @@ export function canonicalNet(text: string): string | null {
   const parsed = parseCidr(text);
   if (!parsed.ok) return null;
   const { addr, length } = parsed.value;
+  // Nearly always it is canonical, and then it is its own.
+  if (text[addr.length] === '/' && text.startsWith(addr) && length === bitsOf(familyOf(addr))) return text;
   return length === bitsOf(familyOf(addr)) ? `${addr}/${length}` : prefixOf(addr, length);
 }
 
-/** Entries that are no net are skipped, as Calico's agent does. A copy of what a filter gives has no room to spare: every endpoint has one. */
-const canonicalNets = (texts: readonly string[] | undefined): string[] =>
-  (texts ?? [])
-    .map(canonicalNet)
-    .filter((net) => net !== null)
-    .slice();
+/** Entries that are no net are skipped, as Calico's agent does. A copy of what was given has no room to spare: every endpoint has one. */
+function canonicalNets(texts: readonly string[] | undefined): string[] {
+  const nets = (texts ?? []).map(canonicalNet);
+  return nets.includes(null) ? nets.filter((net) => net !== null).slice() : (nets as string[]);
+}
 
 function namedPorts(
   ports: readonly { name?: string; protocol: string; port: number }[] | undefined,

@@ -33,6 +33,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   readonly #index = new LabelIndex<Policy, Local>(this, (a, b) => a === b);
   readonly #entries = new Map<PolicyId, Entry<Policy, Local>>();
   readonly #locals = new Map<string, Local>();
+  /** Of the locals: `namespace/name` of a workload, `name` of a host endpoint. */
+  readonly #ids = new Set<string>();
   readonly #dirty = new Set<Local>();
   readonly #untold = new Set<Local>();
   readonly #tiers: Tiers;
@@ -68,6 +70,7 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
         told: undefined,
       };
       this.#locals.set(key, local);
+      this.#ids.add(id);
     }
     local.resource = resource;
     this.#dirty.add(local);
@@ -75,6 +78,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   }
 
   removeEndpoint(kind: Resource['kind'], id: string): void {
+    // Asked for each endpoint of the cluster.
+    if (!this.#ids.has(id)) return;
     const local = this.#locals.get(`${kind}/${id}`);
     if (!local?.resource) return;
     local.resource = undefined;
@@ -116,7 +121,9 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
       if (!sameEndpoint(local.told, local.resolved)) changes.set(local.key, local.resolved ?? null);
       local.told = local.resolved;
       // Only now: until it is told that it is gone, one with the same id takes its place.
-      if (!local.resource) this.#locals.delete(local.key);
+      if (local.resource) continue;
+      this.#locals.delete(local.key);
+      this.#ids.delete(local.id);
     }
     this.#untold.clear();
     return changes;

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { labelsOf, selector } from '#core';
-import { added, type CompactSet, elements, removed, sizeOf } from '../../../policy/labels/compact-set.ts';
+import { added, type CompactSet, removed, sizeOf } from '../../../policy/labels/compact-set.ts';
+import { Crowd } from '../../../policy/labels/crowd.ts';
 import { type Entry, Item } from '../../../policy/labels/item.ts';
 import { LabelIndex } from '../../../policy/labels/label-index.ts';
 import { isImpossible, restrictionsOf } from '../../../policy/labels/restriction.ts';
@@ -97,7 +98,39 @@ test('a compact set is a set, whatever its size', () => {
         else model.delete(things[i]);
         expect(sizeOf(compact)).toBe(model.size);
       }
-      expect(new Set(elements(compact))).toEqual(model);
+      const elements = compact instanceof Set || Array.isArray(compact) ? [...compact] : [compact ?? []].flat();
+      expect(new Set(elements)).toEqual(model);
+    }),
+  );
+});
+
+test('in a crowd everybody is met who has not left, and not many others', () => {
+  const things = Array.from({ length: 40 }, (_, id) => ({ id }));
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 39 }), { maxLength: 300 }), (steps) => {
+      const crowd = new Crowd<{ id: number }>();
+      const model = new Set<{ id: number }>();
+      for (const i of steps) {
+        if (model.delete(things[i])) crowd.leave((thing) => model.has(thing));
+        else {
+          model.add(things[i]);
+          crowd.add(things[i]);
+        }
+        const met: { id: number }[] = [];
+        crowd.each((thing) => met.push(thing));
+        expect(crowd.size).toBe(model.size);
+        expect([...model].every((thing) => met.includes(thing))).toBe(true);
+        expect(crowd.any === undefined).toBe(model.size === 0);
+        if (model.size === 0) expect(met).toEqual([]);
+      }
+      // Whoever left has been swept out when as many leave again.
+      for (const thing of [...model].slice(1)) {
+        model.delete(thing);
+        crowd.leave((other) => model.has(other));
+      }
+      let met = 0;
+      crowd.each(() => met++);
+      expect(met).toBeLessThanOrEqual(10);
     }),
   );
 });
@@ -213,4 +246,19 @@ test('the index knows who matches whom, whatever comes in whatever order', () =>
     }),
     { numRuns: 1500 },
   );
+});
+
+test('a parent that was forgotten and comes again hands its labels to children that have had it before', () => {
+  const model = new Model();
+  const item = (...parents: number[]): Step => ({ do: 'item', item: 0, labels: {}, parents, data: 1 });
+  for (const s of [
+    item(0, 1),
+    item(0),
+    { do: 'parent', parent: 1, labels: { a: '1' } } as const,
+    item(0, 1),
+    { do: 'selector', selector: 0, text: 'a == "1"' } as const,
+  ])
+    model.take(s);
+  model.index.settle();
+  expect(model.told).toEqual(new Map([['0 0', 1]]));
 });
