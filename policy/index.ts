@@ -18,6 +18,7 @@ export * from './evaluate/flow.ts';
 export { type Packet, protocolNumberOf } from './evaluate/match.ts';
 export * from './evaluate/world.ts';
 export * from './graph.ts';
+export { isBare } from './render/bare.ts';
 export * from './render/config.ts';
 export * from './render/iptables-text.ts';
 export * from './render/marks.ts';

@@ -1,5 +1,5 @@
 import type { Family } from '#core';
-import { type Hook, type PrintedRule, printChain, printRules, type Table } from '#policy';
+import { type Hook, type PrintedRule, printChain, printHook, type Table } from '#policy';
 import type { HookState, TableChange, TableState } from './types.ts';
 
 /** What a change writes, and the state that the table has after it. */
@@ -69,8 +69,8 @@ function hookDelta(table: Table, family: Family, wanted: readonly Hook[], draft:
   const lines: string[] = [];
   for (const chain of new Set([...byChain.keys(), ...draft.hooks.keys()])) {
     const hook = byChain.get(chain);
-    const insert = printRules(chain, hook?.insert ?? [], family);
-    const append = printRules(`${chain} end`, hook?.append ?? [], family);
+    const insert = printHook(chain, hook?.insert ?? [], family);
+    const append = printHook(`${chain} end`, hook?.append ?? [], family);
     const have = draft.hooks.get(chain) ?? [];
     const others = (draft.lengths.get(chain) ?? 0) - have.length;
     const placed = [

@@ -1,11 +1,12 @@
-import type { Table } from '#policy';
+import { isTagged, type Table } from '#policy';
 import { EMPTY_TABLE, type HookState, type TableState } from './types.ts';
 
 const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
 
 /**
  * Reads what `iptables-save` prints, all tables of one family. Only three things matter: which of our chains there are, which hash each of their rules
- * carries, and where our rules stand in the kernel's own chains. What the rules say is never parsed: iptables prints it differently in every version.
+ * carries, and where our rules stand in the kernel's own chains. What the rules say is never parsed: iptables prints it differently in every version. A
+ * rule without a hash stands for itself: what we write so is so simple that every version prints it alike.
  */
 export function parseSave(text: string): Record<Table, TableState> {
   const tables = { raw: EMPTY_TABLE, mangle: EMPTY_TABLE, nat: EMPTY_TABLE, filter: EMPTY_TABLE };
@@ -25,7 +26,7 @@ export function parseSave(text: string): Record<Table, TableState> {
 }
 
 interface Draft {
-  readonly chains: Map<string, (string | null)[]>;
+  readonly chains: Map<string, string[]>;
   readonly hooks: Map<string, HookState[]>;
   readonly lengths: Map<string, number>;
 }
@@ -34,16 +35,17 @@ const emptyDraft = (): Draft => ({ chains: new Map(), hooks: new Map(), lengths:
 function readRule({ chains, hooks, lengths }: Draft, line: string): void {
   const space = line.indexOf(' ', 3);
   const chain = space < 0 ? line.slice(3) : line.slice(3, space);
-  const hash = HASH.exec(line)?.[1] ?? null;
+  const text = space < 0 ? '' : line.slice(space + 1);
+  const hash = HASH.exec(line)?.[1];
   const ours = chains.get(chain);
   if (ours) {
-    ours.push(hash);
+    ours.push(hash ?? text);
     return;
   }
   const position = (lengths.get(chain) ?? 0) + 1;
   lengths.set(chain, position);
-  if (hash === null) return;
-  hooks.set(chain, [...(hooks.get(chain) ?? []), { position, hash, spec: line.slice(space + 1) }]);
+  if (hash === undefined && !isTagged(text)) return;
+  hooks.set(chain, [...(hooks.get(chain) ?? []), { position, hash: hash ?? text, spec: text }]);
 }
 
 function* lines(text: string): Iterable<string> {

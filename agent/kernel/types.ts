@@ -234,7 +234,7 @@ export interface HookState {
 
 /** What the kernel holds of one table and family. */
 export interface TableState {
-  /** Chains that begin with `cali-`: the hash comments of their rules, in order; null where a rule has none (a stranger's or a damaged one). */
+  /** Chains that begin with `cali-`: what tells each of their rules (`PrintedRule.hash`), in order; null: nothing does, so it is a stranger's or a damaged one. */
   readonly chains: ReadonlyMap<string, readonly (string | null)[]>;
   /** Our rules in the kernel's own chains, by chain. */
   readonly hooks: ReadonlyMap<string, readonly HookState[]>;

@@ -38,8 +38,7 @@ export function renderTiers(tiers: readonly TierPolicies[], direction: Direction
     groups.push(...runs.filter((run) => run.policies.length > 1));
     if (rules.length > 0) rules.push(rule([], clearMark(marks.pass), `start of tier ${tier.tier}`));
     const chains = runs.map((run) => run.chain);
-    const comment = rules.length > 0 ? undefined : `start of tier ${tier.tier}`;
-    rules.push(...jumpsUntilVerdict(chains, verdictBits(marks), marks.accept, comment));
+    rules.push(...jumpsUntilVerdict(chains, verdictBits(marks), marks.accept));
     rules.push(rule([marked(marks.accept)], RETURN));
     if (defaults && tier.defaultAction === 'Deny')
       rules.push(rule([unmarked(marks.pass)], deny, `end of tier ${tier.tier}: no policy matched`));

@@ -1,5 +1,6 @@
 import { assertNever, type Family, OperationalError } from '#core';
 import type { Action, Chain, ChainRule, Match, PortRange, SetId, Table } from '../types.ts';
+import { isBare } from './bare.ts';
 import { setName } from './names.ts';
 import { hashed, hex, ifaceRef, integer, logPrefix, netRef, type PrintedRule, printable, rateRef } from './values.ts';
 
@@ -19,7 +20,7 @@ export function printNftRules(table: Table, chain: string, rules: readonly Chain
     return {
       body: [matches, comment, action].join('\0'),
       text: (hash) =>
-        [matches, 'counter', action, `comment "cali:${hash}${comment && ` ${comment}`}"`]
+        [matches, isBare(rule) ? '' : 'counter', action, `comment "cali:${hash}${comment && ` ${comment}`}"`]
           .filter((part) => part !== '')
           .join(' '),
     };

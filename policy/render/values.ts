@@ -5,21 +5,29 @@ import type { ChainRule } from '../types.ts';
 /** What may stand in the text of a rule, for every printer: each value is checked against what it may consist of, and a wrong one is refused. */
 
 export interface PrintedRule {
-  /** 16 characters, unique to the rule, its place and what stands before it. */
+  /** 16 characters, unique to the rule, its place and what stands before it; of a rule that is known by its text, the text. */
   readonly hash: string;
   /** Without what names the chain. */
   readonly text: string;
 }
 
+/** A rule whose text takes a hash, or one that is known by its text. */
+export type Printing = { readonly body: string; text(hash: string): string } | string;
+
 /** Hashes run from rule to rule, so they tell a moved rule from one in its place. */
 export function hashed(
   chain: string,
   rules: readonly ChainRule[],
-  print: (rule: ChainRule) => { body: string; text(hash: string): string },
+  print: (rule: ChainRule) => Printing,
 ): PrintedRule[] {
   let previous = '';
   return rules.map((rule) => {
-    const { body, text } = print(rule);
+    const printing = print(rule);
+    if (typeof printing === 'string') {
+      previous = printing;
+      return { hash: printing, text: printing };
+    }
+    const { body, text } = printing;
     const hash = digest('sha224', `${chain}\0${previous}\0${body}`, 'base64url').slice(0, 16);
     previous = hash;
     return { hash, text: text(hash) };

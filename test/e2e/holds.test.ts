@@ -64,7 +64,8 @@ async function watchRoutes(lab: Lab, host: string): Promise<() => Promise<string
 
 /** Packets counted by the agent's rules, the one that accepts established flows included: a rule that is written anew counts from zero. */
 const packets = async (node: LabNode): Promise<number> => {
-  const rules = (await node.run(['iptables-save', '-c', '-t', 'filter'])).matchAll(/^\[(\d+):\d+\] -A .*"cali:/gm);
+  const ours = /^\[(\d+):\d+\] -A .*(?:"cali:|--ctstatus NONE)/gm;
+  const rules = (await node.run(['iptables-save', '-c', '-t', 'filter'])).matchAll(ours);
   return [...rules].reduce((sum, [, count]) => sum + Number(count), 0);
 };
 

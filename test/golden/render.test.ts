@@ -8,8 +8,8 @@ import {
   nftChain,
   type PolicyChanges,
   printChain,
+  printHook,
   printNftRules,
-  printRules,
   setName,
   TABLES,
   type Table,
@@ -99,6 +99,6 @@ function tablesOf(changes: PolicyChanges, family: Family): string {
 }
 
 const hookLines = ({ chain, insert, append }: Hook, family: Family): string[] => [
-  ...printRules(chain, insert, family).map((r, i) => `-I ${chain} ${i + 1} ${withoutHash(r.text).trim()}`),
-  ...printRules(chain, append, family).map((r) => `-A ${chain} ${withoutHash(r.text).trim()}`),
+  ...printHook(chain, insert, family).map((r, i) => `-I ${chain} ${i + 1} ${withoutHash(r.text).trim()}`),
+  ...printHook(chain, append, family).map((r) => `-A ${chain} ${withoutHash(r.text).trim()}`),
 ];

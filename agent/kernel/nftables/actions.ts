@@ -1,5 +1,5 @@
 import { addrBytes, assertNever, type Family, OperationalError, parseAddr } from '#core';
-import { type Action, type ChainRule, logPrefix, nftChain, type PortRange, type Table } from '#policy';
+import { type Action, type ChainRule, isBare, logPrefix, nftChain, type PortRange, type Table } from '#policy';
 import {
   bigHalf,
   bitwise,
@@ -27,11 +27,12 @@ const RANGE = { PORTS: 2, FULLY_RANDOM: 16 } as const;
 const LOG_NOTICE = 5;
 const COUNTER: Expression = ['counter', []];
 
-/** The counter and what the rule does. Rules that look into a map and those that only ask have the counter first too. */
+/** What the rule does, and before it the counter; a rule that only leads on has none. */
 export function addAction(body: RuleBody, rule: ChainRule, table: Table, chain: string, family: Family): void {
   const { expressions } = body;
   if (rule.action.do === 'reject' && rule.action.with === 'tcp-reset') expressions.push(...needProtocol(rule, TCP));
-  expressions.push(COUNTER, ...actionOf(rule.action, table, chain, family));
+  if (!isBare(rule)) expressions.push(COUNTER);
+  expressions.push(...actionOf(rule.action, table, chain, family));
 }
 
 function actionOf(action: Action, table: Table, chain: string, family: Family): Expression[] {

@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createMetrics, type Log, type Metrics, realClock, silentLog } from '#core';
 import type { AnyResource } from '#datastore';
-import { createPolicyEngine, DEFAULT_RENDER_CONFIG, type PolicyEngine } from '#policy';
+import {
+  type ChainRule,
+  createPolicyEngine,
+  DEFAULT_RENDER_CONFIG,
+  isBare,
+  type Match,
+  type PolicyEngine,
+} from '#policy';
 import { Applier, type ApplyStep } from '../../../agent/apply.ts';
 import { createIpset } from '../../../agent/kernel/ipset.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
@@ -78,6 +85,8 @@ const reach = (from: 'a' | 'b', to: 'a' | 'b', options = ''): boolean => {
   expect(answers).toMatch(/^(0 0|1 1)$/m);
   return answers.startsWith('0');
 };
+
+const negated = (match: Match): Match[] => [match, { ...match, negate: true } as Match];
 
 interface Bench {
   readonly engine: PolicyEngine;
@@ -166,7 +175,13 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
         const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
         const forward = () => ns.sh(`${tool} -S FORWARD`).split('\n');
         const jumps = () => forward().some((line) => line.includes('-j cali-FORWARD'));
-        const first = () => forward()[1].includes('cali:') && jumps();
+        const tags = () => forward().filter((line) => line.includes('--ctstatus NONE'));
+        const first = () => forward()[1] === tags()[0] && tags().length === 2 && jumps();
+        const toB = () =>
+          ns
+            .sh(`${tool} -S cali-to-wl-dispatch`)
+            .match(/-o calib .*$/gm)
+            ?.join();
         const dispatch = () => ns.sh(`${tool} -S cali-from-wl-dispatch`).includes('calia');
         const raw = () => ns.sh(`${tool} -t raw -S PREROUTING`).includes('rpfilter');
         const set = `$(ipset list -n | grep -m1 '^cali${family}0')`;
@@ -183,6 +198,10 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
             `${tool} -D cali-from-wl-dispatch 1`,
             () => (ns.sh(`${tool} -S cali-from-wl-dispatch`).match(/^-A/gm) ?? []).length > 2,
           ],
+          // What only leads on carries no comment: another target, and a rule more that leads on, are seen all the same.
+          [`${tool} -R cali-to-wl-dispatch 3 -o calib -g cali-allow`, () => toB() === '-o calib -g cali-tw-calib'],
+          [`${tool} -I cali-to-wl-dispatch 3 -o calib -g cali-allow`, () => toB() === '-o calib -g cali-tw-calib'],
+          [`${tool} -R FORWARD 1 -i cali+ -j ACCEPT`, first],
           [`${tool} -t raw -F`, raw],
           [`ipset flush ${set}`, whole],
           [`ipset add ${set} ${ADDRESS.b[family]}; ipset del ${set} ${ADDRESS.a[family]}`, whole],
@@ -329,14 +348,56 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
 
   test('a second agent finds everything right and writes nothing; counters survive a change elsewhere', async () => {
     reach('a', 'b');
-    const before = m.count('cali-fw-calia');
+    const before = m.count('cali-pro-open');
     expect(before).toBeGreaterThan(0);
     const second = bench(machine());
     const outcome = await second.change(open, endpoint('a', 1), endpoint('b', 2));
     expect(outcome).toMatchObject({ written: 0, failures: [] });
     await second.change(policy('p', { ingress: [{ action: 'Allow' }] }));
-    expect(m.count('cali-fw-calia')).toBeGreaterThanOrEqual(before);
+    expect(m.count('cali-pro-open')).toBeGreaterThanOrEqual(before);
   });
+
+  test.each(FAMILIES)(
+    'rules that lead on, in every form, are read back as they were written, IPv%i',
+    async (family) => {
+      const matches: ChainRule['match'][] = [
+        [],
+        ...(['in', 'out'] as const).flatMap((m) =>
+          ['cali+', 'cali0123456789a', 'cali0.1-_+'].flatMap((iface) => negated({ m, iface }).map((match) => [match])),
+        ),
+        ...negated({ m: 'mark', value: 0x10000, mask: 0x30000 }).map((match) => [match]),
+        ...negated({ m: 'mark', value: 0, mask: 0x8000_0000 }).map((match) => [match]),
+        ...negated({ m: 'ctstate', states: ['UNTRACKED', 'ESTABLISHED', 'RELATED', 'NEW', 'INVALID'] }).map((m) => [m]),
+        [
+          { m: 'out', iface: 'b' },
+          { m: 'ctstate', states: ['ESTABLISHED', 'RELATED'] },
+          { m: 'in', iface: 'a' },
+          { m: 'mark', value: 0xffff, mask: 0xffff },
+        ],
+      ];
+      const actions: ChainRule['action'][] = [
+        { do: 'accept' },
+        { do: 'return' },
+        { do: 'jump', chain: 'cali-target' },
+        { do: 'goto', chain: 'cali-target' },
+        { do: 'mark', value: 0, mask: 0xffff_0000 },
+        { do: 'mark', value: 0x8000_0000, mask: 0x8000_0000 },
+      ];
+      const rules = matches.flatMap((match) => actions.map((action): ChainRule => ({ match, action })));
+      expect(rules.every(isBare)).toBe(true);
+      const chain = { name: 'cali-leads', rules };
+      const target = { name: 'cali-target', rules: [] };
+      const { after } = await m.backend.write(family, 'filter', {
+        update: [target, chain],
+        remove: [],
+        base: (await m.backend.read(family)).filter,
+      });
+      const read = (await m.backend.read(family)).filter;
+      expect(read.chains.get('cali-leads')).toEqual(after.chains.get('cali-leads'));
+      expect(m.backend.holds(family, 'filter', chain, read)).toBe(true);
+      await m.backend.write(family, 'filter', { update: [], remove: ['cali-leads', 'cali-target'], base: read });
+    },
+  );
 
   test('a rule that the kernel refuses closes its policy; the rest of the same apply lands', async () => {
     const changes = [

@@ -29,7 +29,7 @@ describe('iptables-restore', () => {
 
   test('what is saved is read back as what was written, with strangers between our rules', () => {
     const { text, after } = restoreText(4, 'filter', {
-      update: [{ name: 'cali-x', rules: [rule('accept')] }],
+      update: [{ name: 'cali-x', rules: [rule('drop')] }],
       remove: [],
       base: EMPTY,
     });
@@ -39,9 +39,36 @@ describe('iptables-restore', () => {
     const state = tables.filter;
     expect(tables.nat.lengths).toEqual(new Map([['OUTPUT', 1]]));
     expect(tables.raw.lengths.size).toBe(0);
-    expect(state.chains.get('cali-x')).toEqual([after.chains.get('cali-x')![0], null]);
+    expect(state.chains.get('cali-x')).toEqual([after.chains.get('cali-x')![0], '-j LOG']);
     expect(state.hooks.get('FORWARD')).toMatchObject([{ position: 2, hash: after.chains.get('cali-x')![0] }]);
     expect(state.lengths.get('FORWARD')).toBe(2);
+  });
+
+  test('a rule that only leads on has no comment: its text tells it, and in a chain of the kernel a tag that is always true', () => {
+    const established = { m: 'ctstate', states: ['RELATED', 'ESTABLISHED'] } as const;
+    const lead = { match: [{ m: 'in', iface: 'cali+' }, established], action: { do: 'accept' } } as const;
+    const jump = { match: [], action: { do: 'jump', chain: 'cali-x' } } as const;
+    const { text, after } = restoreText(4, 'filter', {
+      update: [{ name: 'cali-x', rules: [lead, rule('return'), rule('drop')] }],
+      remove: [],
+      hooks: [{ table: 'filter', chain: 'FORWARD', insert: [lead, jump], append: [] }],
+      base: { ...EMPTY, lengths: new Map([['FORWARD', 0]]) },
+    });
+    const asked = '-i cali+ -m conntrack --ctstate RELATED,ESTABLISHED';
+    const lines = text.split('\n').slice(2, -2);
+    expect(lines).toMatchObject([
+      `-A cali-x ${asked} -j ACCEPT`,
+      '-A cali-x -j RETURN',
+      expect.stringMatching(/^-A cali-x -m comment --comment "cali:.{16}" -j DROP$/),
+      `-I FORWARD 1 ${asked} ! --ctstatus NONE -j ACCEPT`,
+      expect.stringMatching(/^-I FORWARD 2 -m comment --comment "cali:.{16}" -j cali-x$/),
+    ]);
+    const saved = lines.map((line) => line.replace(/^-I FORWARD \d/, '-A FORWARD')).join('\n');
+    const stranger = `-A FORWARD ${asked} -j ACCEPT`;
+    const state = parseSave(`*filter\n:FORWARD ACCEPT [0:0]\n:cali-x - [0:0]\n${saved}\n${stranger}\nCOMMIT\n`).filter;
+    expect(state.chains).toEqual(after.chains);
+    expect(state.hooks).toEqual(after.hooks);
+    expect(state.lengths.get('FORWARD')).toBe(3);
   });
 });
 

@@ -27,7 +27,7 @@ describe('rules', () => {
     expect(stepsOf(first.transaction(NONE))).toEqual([
       'add table',
       'add chain filter-cali-x',
-      'rule filter-cali-x counter accept comment "cali:#"',
+      'rule filter-cali-x accept comment "cali:#"',
       'rule filter-cali-x counter drop comment "cali:#"',
     ]);
     expect(stepsOf(change([{ name: 'cali-x', rules: [accept, drop] }], first.after).transaction(NONE))).toEqual([]);
@@ -36,7 +36,7 @@ describe('rules', () => {
     expect(second.inner).toEqual(['cali-x']);
     expect(stepsOf(second.transaction(listed(hashes)))).toEqual([
       'add table',
-      'rule filter-cali-x counter return comment "cali:#"',
+      'rule filter-cali-x return comment "cali:#"',
     ]);
     const third = change([{ name: 'cali-x', rules: [accept] }], first.after);
     expect(stepsOf(third.transaction(listed(hashes)))).toEqual(['add table', 'delete rule filter-cali-x handle 8']);
