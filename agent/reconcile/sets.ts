@@ -64,7 +64,7 @@ export class SetReconciler {
 
   /** What policy says has changed. */
   update(changes: readonly SetChange[]): void {
-    for (const { id, type, family, members, owner } of changes) {
+    for (const { id, type, family, members, owner, like } of changes) {
       const name = setName(family, id);
       if (members === null) {
         this.#desired.delete(name);
@@ -74,6 +74,8 @@ export class SetReconciler {
         continue;
       }
       const set = this.#track(name, type, family, owner);
+      const before = like === undefined ? undefined : this.#desired.get(setName(family, like));
+      for (const member of before?.members.allDesired.keys() ?? []) set.members.setDesired(member, true);
       // It is another set now: it need not wait for the next try.
       const failed = this.#failed.get(name);
       if (failed) failed.due = 0;

@@ -16,7 +16,10 @@ export interface Failsafe {
 /** What FelixConfiguration and the command line decide about the chains; resolved to values, without defaults or durations. */
 export interface RenderConfig {
   readonly families: readonly Family[];
-  /** `tree`: chains that branch on the next character of the interface name (iptables); `map`: one verdict map (nftables). */
+  /**
+   * `tree`: chains that branch on the next character of the interface name (iptables); `map`: one verdict map (nftables), where also sets of addresses
+   * alone are of another type than those with networks.
+   */
   readonly dispatch: 'tree' | 'map';
   /** Beginnings of workload interface names, without wildcard. */
   readonly interfacePrefixes: readonly string[];

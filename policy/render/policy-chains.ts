@@ -16,6 +16,7 @@ import {
   unmarked,
   verdictBits,
 } from './phrases.ts';
+import type { SetName } from './policy-sets.ts';
 import { renderRule, type Verdicts } from './rule.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -38,6 +39,7 @@ export function renderPolicy(
   family: Family,
   table: Table,
   config: RenderConfig,
+  setName: SetName,
 ): Chain {
   const where = `tier ${policy.tier}, policy ${policy.id}`;
   const rules = policy[direction].flatMap((source, index) =>
@@ -48,6 +50,7 @@ export function renderPolicy(
         pass: goto_(PASS_CHAIN),
         deny: denyAction(config, table),
         log: logActions(config, policy.tier, policy.id, index),
+        setName,
       }),
       `${where}, ${direction} rule ${index} (${source.action})`,
       source,
@@ -66,6 +69,7 @@ export function renderProfile(
   family: Family,
   table: Table,
   config: RenderConfig,
+  setName: SetName,
 ): Chain {
   const where = `profile ${profile.name}`;
   const rules = profile[direction].flatMap((source, index) =>
@@ -76,6 +80,7 @@ export function renderProfile(
         pass: RETURN, // on to the next profile
         deny: denyAction(config, table),
         log: logActions(config, 'profile', `Profile/${profile.name}`, index),
+        setName,
       }),
       `${where}, ${direction} rule ${index} (${source.action})`,
       source,

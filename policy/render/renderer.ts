@@ -5,7 +5,6 @@ import type {
   PolicyId,
   ResolvedChanges,
   ResolvedHost,
-  ResolvedSet,
   ResolvedWorkload,
 } from '../resolved.ts';
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
@@ -13,7 +12,8 @@ import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } fr
 import { type HooksByFamily, Library, plain } from './library.ts';
 import { codePoints } from './mangle-table.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
-import { clusterSets, diffSets, policySetChanges, type WantedSet } from './sets.ts';
+import { PolicySets } from './policy-sets.ts';
+import { clusterSets, diffSets, type WantedSet } from './sets.ts';
 import { tableLayout } from './tables.ts';
 import { Workloads } from './workloads.ts';
 
@@ -56,7 +56,7 @@ class TableRenderer implements Renderer {
   readonly #policies = new Map<PolicyId, ActivePolicy>();
   readonly #profiles = new Map<string, ActiveProfile>();
   readonly #hosts = new Map<string, ResolvedHost>();
-  readonly #sets = new Map<SetId, ResolvedSet>();
+  readonly #sets: PolicySets;
   readonly #library = new Library();
   readonly #workloads = new Workloads(this.#library);
   #clusterMembers: ReadonlyMap<string, WantedSet> = new Map();
@@ -67,11 +67,14 @@ class TableRenderer implements Renderer {
 
   constructor(config: RenderConfig) {
     this.#config = config;
+    this.#sets = new PolicySets(config);
   }
 
   apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges {
     if (interfaces !== this.#interfaces || changes.endpoints.size > 0) this.#isLayoutDue = true;
     this.#interfaces = interfaces;
+    const sets = this.#sets.apply(changes);
+    this.#rename(sets.renamed);
     for (const [id, policy] of changes.policies) this.#setPolicy(id, policy);
     for (const [name, profile] of changes.profiles) this.#setProfile(name, profile);
     const endpoints = new Map<string, boolean>();
@@ -80,18 +83,19 @@ class TableRenderer implements Renderer {
       put(this.#hosts, key, endpoint?.kind === 'host' ? endpoint : null);
       endpoints.set(key, endpoint !== null);
     }
-    return this.#flush(policySetChanges(changes, this.#sets, this.#config.families), endpoints);
+    return this.#flush(sets.changes, endpoints);
   }
 
   configure(next: RenderConfig): PolicyChanges {
     if (next.families.join() !== this.#config.families.join())
       throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
     this.#config = next;
+    const sets = this.#sets.configure(next);
     for (const policy of this.#policies.values()) this.#declarePolicy(policy);
     for (const profile of this.#profiles.values()) this.#declareProfile(profile);
     this.#workloads.touchAll();
     this.#isLayoutDue = true;
-    return this.#flush([], new Map());
+    return this.#flush(sets.changes, new Map());
   }
   setFacts(next: ClusterFacts): PolicyChanges {
     this.#facts = next;
@@ -104,6 +108,12 @@ class TableRenderer implements Renderer {
     return this.#flush([], new Map());
   }
 
+  /** Chains that ask these sets ask them by another name now. */
+  #rename(sets: ReadonlySet<SetId>): void {
+    if (sets.size === 0) return;
+    for (const policy of this.#policies.values()) if (asks(policy, sets)) this.#declarePolicy(policy);
+    for (const profile of this.#profiles.values()) if (asks(profile, sets)) this.#declareProfile(profile);
+  }
   #setPolicy(id: PolicyId, policy: ActivePolicy | null): void {
     const before = this.#policies.get(id);
     put(this.#policies, id, policy);
@@ -120,7 +130,7 @@ class TableRenderer implements Renderer {
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, policyChain(policy.id, direction), (table) =>
-          renderPolicy(policy, direction, family, table, config),
+          renderPolicy(policy, direction, family, table, config, this.#sets.nameOf),
         );
   }
 
@@ -139,7 +149,7 @@ class TableRenderer implements Renderer {
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, profileChain(profile.name, direction), (table) =>
-          renderProfile(profile, direction, family, table, config),
+          renderProfile(profile, direction, family, table, config, this.#sets.nameOf),
         );
   }
   #withdraw(name: (direction: Direction) => string): void {
@@ -191,6 +201,11 @@ class TableRenderer implements Renderer {
     };
   }
 }
+
+const asks = ({ ingress, egress }: ActivePolicy | ActiveProfile, sets: ReadonlySet<SetId>): boolean =>
+  [...ingress, ...egress].some(({ source, destination }) =>
+    [source, destination].some((entity) => [...entity.sets, ...entity.notSets].some((id) => sets.has(id))),
+  );
 
 function put<K, V>(map: Map<K, V>, key: K, value: V | null): void {
   if (value === null) map.delete(key);

@@ -1,8 +1,9 @@
 import { assertNever, type Family } from '#core';
 import type { ResolvedEntity, ResolvedRule } from '../resolved.ts';
-import type { Action, ChainRule, Match, PortRange } from '../types.ts';
+import type { Action, ChainRule, Match, PortRange, SetId } from '../types.ts';
 import type { Marks } from './marks.ts';
 import { clearMark, marked, PROTOCOL, protocol, rule, setMark, unmarked } from './phrases.ts';
+import type { SetName } from './policy-sets.ts';
 
 /** What a rule's verdict becomes in the chain it stands in. */
 export interface Verdicts {
@@ -12,6 +13,8 @@ export interface Verdicts {
   readonly deny: Action;
   /** The log statement and its limit; asked only for Log rules. */
   readonly log: readonly { readonly match: readonly Match[]; readonly action: Action }[];
+  /** What a set is called there. */
+  readonly setName: SetName;
 }
 
 /** Alternatives of which one must match (positive), or none may (negative). Each is a list of matches that hold together. */
@@ -32,8 +35,8 @@ export function renderRule(source: ResolvedRule, family: Family, verdicts: Verdi
   const fixed: Match[] = [];
   const blocks: Block[] = [];
   if (!protocolMatches(source, family, fixed, blocks)) return [];
-  if (!entityMatches(source.source, 'src', family, fixed, blocks)) return [];
-  if (!entityMatches(source.destination, 'dst', family, fixed, blocks)) return [];
+  if (!entityMatches(named(source.source, family, verdicts.setName), 'src', family, fixed, blocks)) return [];
+  if (!entityMatches(named(source.destination, family, verdicts.setName), 'dst', family, fixed, blocks)) return [];
   const multiple = blocks.filter((b) => b.negative || b.alternatives.length > 1);
   for (const block of blocks) if (!multiple.includes(block)) fixed.push(...block.alternatives[0]);
   const verdict = verdictsOf(source, verdicts);
@@ -106,6 +109,14 @@ function notIcmpMatches(
 }
 
 const isFamily = (net: string, family: Family): boolean => net.includes(':') === (family === 6);
+
+/** With sets as they are called in the kernel. */
+function named(entity: ResolvedEntity, family: Family, setName: SetName): ResolvedEntity {
+  const { sets, notSets, portSets, notPortSets } = entity;
+  if (sets.length + notSets.length + portSets.length + notPortSets.length === 0) return entity;
+  const all = (ids: readonly SetId[]) => ids.map((id) => setName(id, family));
+  return { ...entity, sets: all(sets), notSets: all(notSets), portSets: all(portSets), notPortSets: all(notPortSets) };
+}
 
 function entityMatches(
   entity: ResolvedEntity,

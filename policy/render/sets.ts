@@ -1,43 +1,13 @@
 import { FAMILIES, type Family } from '#core';
-import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
 import type { SetChange, SetId, SetType } from '../types.ts';
 import type { ClusterFacts, RenderConfig } from './config.ts';
 import { VXLAN_HOSTS } from './filter-table.ts';
 import { ALL_HOSTS, ALL_POOLS, MASQUERADED_POOLS } from './nat-table.ts';
 
-const NONE: ReadonlySet<string> = new Set();
+export const NONE: ReadonlySet<string> = new Set();
 
-/** Sets of policy, split by family; `known` remembers kind and owner, because the last word about a set is only its id. */
-export function policySetChanges(
-  changes: ResolvedChanges,
-  known: Map<SetId, ResolvedSet>,
-  families: readonly Family[],
-): SetChange[] {
-  const out: SetChange[] = [];
-  const ids = new Set([...changes.sets.keys(), ...changes.added.keys(), ...changes.removed.keys()]);
-  for (const id of ids) {
-    const now = changes.sets.get(id);
-    const set = now ?? known.get(id);
-    if (!set) continue;
-    if (now) known.set(id, now);
-    if (now === null) known.delete(id);
-    for (const family of families) {
-      const base = { id, type: typeOf(set), family, owner: set.owner };
-      if (now === null) {
-        out.push({ ...base, members: null });
-        continue;
-      }
-      const added = ofFamily(changes.added.get(id), family);
-      const removed = ofFamily(changes.removed.get(id), family);
-      if (now || added.size > 0 || removed.size > 0) out.push({ ...base, members: { added, removed } });
-    }
-  }
-  return out;
-}
-
-const typeOf = (set: ResolvedSet): SetType => (set.kind === 'ports' ? 'hash:ip,port' : 'hash:net');
-
-function ofFamily(members: ReadonlySet<string> | undefined, family: Family): ReadonlySet<string> {
+/** Those members of the family, as the kernel's sets have them. */
+export function ofFamily(members: ReadonlySet<string> | undefined, family: Family): ReadonlySet<string> {
   if (!members || members.size === 0) return NONE;
   const out = new Set<string>();
   for (const member of members) if (isSix(member) === (family === 6)) addMember(out, member);

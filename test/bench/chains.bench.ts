@@ -13,7 +13,7 @@ import { SetReconciler } from '../../agent/reconcile/sets.ts';
 
 /**
  * From an update to the kernel, with 1 000 local endpoints and 10 000 rules of policy: one policy edited, one endpoint added; then a set of
- * 100 000 members built and one member changed. Root; run it inside a network namespace of its own (`unshare -n`).
+ * 100 000 members built and one member changed, and a network joined to it. Root; run it inside a network namespace of its own (`unshare -n`).
  *
  *     unshare -n node --conditions=tsnet-source --import tsx test/bench/chains.bench.ts [nft|legacy|nftables] [rounds]
  */
@@ -117,6 +117,18 @@ await timed('a set of 100 000 members built', apply);
 await measure('one member added', (round) => {
   update('GlobalNetworkSet', `small-${round}`, { nets: [`192.0.2.${round & 255}/32`] }, { large: 'yes' });
 });
+const networks = (list: string[]) => update('GlobalNetworkSet', 'networks', { nets: list }, { large: 'yes' });
+const applyAll = async () => {
+  const written = await apply();
+  return written + (await sets.applyDeletes()).written;
+};
+networks(['198.51.100.0/24']);
+await timed('a network joins it', applyAll);
+await measure('one member more, beside a network', (round) => {
+  update('GlobalNetworkSet', `more-${round}`, { nets: [`203.0.113.${round & 255}/32`] }, { large: 'yes' });
+});
+networks([]);
+await timed('the network leaves it', applyAll);
 runner.close();
 socket.close();
 commits?.stop();

@@ -57,8 +57,11 @@ function scriptOf({ family, chains, sets }: Content): string {
   const address = family === 4 ? 'ipv4_addr' : 'ipv6_addr';
   const lines = [`add table ${table}`];
   for (const { id, type, members } of sets) {
-    const kind =
-      type === 'hash:net' ? `type ${address}; flags interval;` : `type ${address} . inet_proto . inet_service;`;
+    const kind = {
+      'hash:ip': `type ${address};`,
+      'hash:net': `type ${address}; flags interval;`,
+      'hash:ip,port': `type ${address} . inet_proto . inet_service;`,
+    }[type];
     lines.push(`add set ${table} ${nftSet(family, id)} { ${kind} }`);
     for (const member of members?.added ?? [])
       lines.push(`add element ${table} ${nftSet(family, id)} { ${member.replace(/,(.*):/, ' . $1 . ')} }`);

@@ -1,3 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createMetrics, type Log, type Metrics, realClock, silentLog } from '#core';
 import type { AnyResource } from '#datastore';
@@ -87,6 +92,32 @@ const reach = (from: 'a' | 'b', to: 'a' | 'b', options = ''): boolean => {
 };
 
 const negated = (match: Match): Match[] => [match, { ...match, negate: true } as Match];
+
+/** New flows from a workload, one after the other, until they are stopped. */
+function flows(from: 'a' | 'b', to: string) {
+  const dir = mkdtempSync(join(tmpdir(), 'tsn-flows-'));
+  const one = `if ping -c 1 -W 2 ${to} >/dev/null; then echo came >>${dir}/came; else echo lost >>${dir}/lost; fi`;
+  ns.sh(`echo >${dir}/run; : >${dir}/came; : >${dir}/lost`);
+  const loop = `while [ -e ${dir}/run ]; do ${one}; done`;
+  const child = spawn('ip', ['netns', 'exec', workload[from], 'sh', '-c', loop], { stdio: 'ignore' });
+  const count = (what: 'came' | 'lost') => readFileSync(join(dir, what), 'utf8').split('\n').length - 1;
+  return {
+    /** Resolves when some more have come or been lost. */
+    more: () => {
+      const enough = count('came') + 3;
+      return until('flows', () => count('came') >= enough || count('lost') > 0);
+    },
+    /** Resolves with the number of those that were lost. */
+    stop: async () => {
+      const ended = once(child, 'exit');
+      rmSync(join(dir, 'run'));
+      await ended;
+      const lost = count('lost');
+      rmSync(dir, { recursive: true });
+      return lost;
+    },
+  };
+}
 
 interface Bench {
   readonly engine: PolicyEngine;
@@ -475,13 +506,70 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     expect(b.chains.quarantined).toMatchObject(
       FAMILIES.map((family) => ({
         ...{ family, owner: 'GlobalNetworkPolicy/ask', error: details[0] },
-        rule: expect.stringMatching(/^set s:/),
+        rule: expect.stringMatching(/^set a?s:/),
       })),
     );
     expect(reach('a', 'b')).toBe(false);
     expect(await change(big(20))).toEqual([]);
     expect(b.chains.quarantined).toEqual([]);
     expect(reach('a', 'b')).toBe(true);
+  });
+
+  test('networks join a set that rules ask, and leave: no packet that may pass is lost, and a restart writes nothing', async () => {
+    const nets = (list: readonly string[]) => resource('GlobalNetworkSet', 'nets', { nets: list }, { kind: 'nets' });
+    const from = (selector: string) => ({ ingress: [{ action: 'Allow', source: { selector } }] });
+    const cluster = (list: readonly string[]): AnyResource[] => [
+      ...[open, endpoint('a', 1), endpoint('b', 2), nets(list)],
+      policy('to-b', from("name == 'a' || kind == 'nets'")),
+      policy('to-a', { ...from("kind == 'nets'"), selector: "name == 'a'" }),
+    ];
+    const restarted = async () => {
+      const { engine, sets, chains } = bench(machine());
+      for (const value of cluster(now)) engine.onUpdate(updateOf(value));
+      const changes = engine.flush();
+      sets.update(changes.sets);
+      chains.update(changes);
+      const steps = [await sets.applyUpdates(), await chains.apply(), await sets.applyDeletes()];
+      return steps.map(({ written, failures }) => [written, ...failures]);
+    };
+    const addresses = ['10.65.0.9/32', 'fd00:65::9/128'];
+    const wide = [...addresses, '10.65.0.2/31', 'fd00:65::2/127'];
+    let now: readonly string[] = addresses;
+    await b.change(...cluster(now));
+    expect(reach('b', 'a')).toBe(false);
+    const traffic = flows('a', ADDRESS.b[4]);
+    try {
+      for (now of [wide, addresses, wide]) {
+        await traffic.more();
+        expect((await b.change(nets(now))).failures).toEqual([]);
+        expect(reach('b', 'a')).toBe(now === wide);
+        expect(await restarted()).toEqual([[0], [0], [0]]);
+      }
+      await traffic.more();
+    } finally {
+      expect(await traffic.stop()).toBe(0);
+    }
+    if (kind !== 'nftables') return;
+    for (const [family, other] of [
+      ['ip', '203.0.113.0/24'],
+      ['ip6', '2001:db8:9::/48'],
+    ]) {
+      const found = JSON.parse(ns.sh(`nft -j list sets ${family}`)).nftables as {
+        set?: { name: string; flags?: string[]; elem?: unknown[] };
+      }[];
+      // Those that hold networks: the rules for the other sets, and that for this one, ask no more than what it holds now.
+      const intervals = found
+        .filter(({ set }) => set?.flags?.includes('interval') && set.elem)
+        .map(({ set }) => set!.name);
+      expect(intervals).toHaveLength(2);
+      for (const name of intervals)
+        ns.sh(`nft flush set ${family} tsnet ${name}; nft add element ${family} tsnet ${name} '{ ${other} }'`);
+    }
+    expect(reach('b', 'a')).toBe(false);
+    expect(await b.sets.check()).toBe(false);
+    await b.apply();
+    expect(reach('b', 'a')).toBe(true);
+    expect(await restarted()).toEqual([[0], [0], [0]]);
   });
 
   test('what a stranger does to our chains, hooks and sets is repaired within a second, and his own rules stay', async () => {

@@ -68,6 +68,26 @@ describe('sets', () => {
     expect(kernel.sets.get('cali40a')?.members).toEqual(new Set(['10.0.0.5']));
   });
 
+  test('a set that takes the place of another begins with its members, and the other goes; also there and back', async () => {
+    const { kernel, sets } = bench();
+    const instead = (id: string, like: string, added: string[], removed: string[] = []) => [
+      { ...set(id, added, removed), like },
+      gone(like),
+    ];
+    sets.update([set('a', ['10.0.0.1', '10.0.0.2'])]);
+    await sets.applyUpdates();
+    sets.update(instead('b', 'a', ['10.0.1.0/24'], ['10.0.0.1']));
+    await sets.applyUpdates();
+    expect(kernel.sets.get('cali40b')?.members).toEqual(new Set(['10.0.0.2', '10.0.1.0/24']));
+    expect(kernel.sets.get('cali40a')?.members).toEqual(new Set(['10.0.0.1', '10.0.0.2']));
+    sets.update([...instead('a', 'b', ['10.0.0.3'], ['10.0.1.0/24']), ...instead('b', 'a', ['10.0.2.0/24'])]);
+    await sets.applyUpdates();
+    await sets.applyDeletes();
+    expect([...kernel.sets.keys()]).toEqual(['cali40b']);
+    expect(kernel.sets.get('cali40b')?.members).toEqual(new Set(['10.0.0.2', '10.0.0.3', '10.0.2.0/24']));
+    expect(sets.size).toBe(1);
+  });
+
   test('a set that the kernel refuses harms only itself, and is read and tried again', async () => {
     const { kernel, clock, sets } = bench();
     kernel.refused.add('cali40b');

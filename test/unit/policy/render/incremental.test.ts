@@ -25,11 +25,13 @@ class Sum {
       if (chain) this.chains.set(key, chain);
       else expect(this.chains.delete(key)).toBe(true);
     }
-    for (const { family, id, type, members } of changes.sets) {
+    for (const { family, id, type, members, like } of changes.sets) {
       const key = `${family} ${id}`;
-      if (!members) this.sets.delete(key);
+      if (!members) expect(this.sets.delete(key)).toBe(true);
       else {
-        const set = this.sets.get(key) ?? { type, members: new Set() };
+        const base = like === undefined ? [] : this.sets.get(`${family} ${like}`)!.members;
+        const set = this.sets.get(key) ?? { type, members: new Set(base) };
+        expect(set.type).toBe(type);
         for (const member of members.removed) set.members.delete(member);
         for (const member of members.added) set.members.add(member);
         this.sets.set(key, set);
