@@ -63,6 +63,9 @@ function iptables(variant: 'nft' | 'legacy') {
   };
 }
 
+/** Longer than any test, and told from what other runs of this test start. */
+const HANGS = `sleep 7331.${process.pid}`;
+
 /** What becomes of a write: as a program in its place, and as a socket does that. */
 interface Fault {
   readonly script: string;
@@ -167,10 +170,10 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
   test.runIf(isProgram)(
     'hangs, with a child of its own that keeps its output open: both are killed and the loop goes on',
     async () => {
-      const b = bench({ script: 'sleep 7331 & sleep 7331', socket: none });
+      const b = bench({ script: `${HANGS} & ${HANGS}`, socket: none });
       const outcome = await b.chains.apply();
       expect(outcome.failures.map((f) => f.error)).toEqual(['TIMEOUT', 'TIMEOUT', 'TIMEOUT', 'TIMEOUT']);
-      expect(() => ns.sh('pgrep -x sleep -a | grep -w 7331')).toThrow();
+      expect(() => ns.sh(`pgrep -f '^${HANGS}$'`)).toThrow();
       b.repair();
       b.clock.advance(60_000);
       expect((await b.chains.apply()).failures).toEqual([]);
@@ -227,10 +230,9 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     async () => {
       const commits = new Commits();
       // The same process goes on waiting for input after the COMMIT.
-      const shell = (family: 4 | 6) =>
-        `exec bash -c 'exec ${tools.real(family)} "$@" < <(cat; sleep 7334)' restore "$@"`;
+      const shell = (family: 4 | 6) => `exec bash -c 'exec ${tools.real(family)} "$@" < <(cat; ${HANGS})' restore "$@"`;
       const b = bench({ script: `case "$0" in *-4) ${shell(4)};; esac; ${shell(6)}`, socket: none }, commits);
-      const sleeping = () => ns.sh('pgrep -f "^sleep 7334$" || true').trim();
+      const sleeping = () => ns.sh(`pgrep -f '^${HANGS}$' || true`).trim();
       expect((await b.chains.apply()).failures).toEqual([]);
       expect(standing()).toEqual(WHOLE);
       expect(sleeping()).not.toBe('');
@@ -278,7 +280,7 @@ describe('the lock of legacy iptables', () => {
     return { chains, clock };
   }
   const hold = () =>
-    spawn('flock', [join(dir, 'lock'), 'sh', '-c', `touch ${dir}/held; exec sleep 7332`], { detached: true });
+    spawn('flock', [join(dir, 'lock'), 'sh', '-c', `touch ${dir}/held; exec ${HANGS}`], { detached: true });
   const held = () => until('the lock', () => existsSync(join(dir, 'held')));
   afterEach(() => {
     rmSync(join(dir, 'held'), { force: true });
