@@ -1,4 +1,4 @@
-import { isTagged, type Table } from '#policy';
+import { isOursByText, type Table } from '#policy';
 import { EMPTY_TABLE, type HookState, type TableState } from './types.ts';
 
 const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
@@ -44,7 +44,7 @@ function readRule({ chains, hooks, lengths }: Draft, line: string): void {
   }
   const position = (lengths.get(chain) ?? 0) + 1;
   lengths.set(chain, position);
-  if (hash === undefined && !isTagged(text)) return;
+  if (hash === undefined && !isOursByText(text)) return;
   hooks.set(chain, [...(hooks.get(chain) ?? []), { position, hash: hash ?? text, spec: text }]);
 }
 

@@ -34,13 +34,16 @@ const printRules = (chain: string, rules: readonly ChainRule[], family: Family):
  * a comment would take a quarter of what the rule costs every packet of an established flow.
  */
 const NAME_TAG = '! --ctstatus NONE';
-/** Whether a rule in a chain of the kernel carries the tag. */
-export const isTagged = (text: string): boolean => text.includes(` ${NAME_TAG} `);
+/** Whether a rule without comment in a chain of the kernel is ours: it leads to a chain of ours, or carries the tag. */
+export const isOursByText = (text: string): boolean =>
+  /(?:^| )-[jg] cali-[^ ]+$/.test(text) || text.includes(` ${NAME_TAG} `);
 
 /** Rules of ours in a chain of the kernel, each with what tells it from strangers'. */
 export const printHook = (chain: string, rules: readonly ChainRule[], family: Family): PrintedRule[] =>
   hashed(chain, rules, (rule) => {
     const parts = printParts(rule, family);
+    const bare = joined(parts.matches, parts.action);
+    if (isBare(rule) && isOursByText(bare)) return bare;
     return isBare(rule) && asksOnlyState(rule) ? joined(parts.matches, NAME_TAG, parts.action) : commented(parts);
   });
 

@@ -205,7 +205,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
       ...FAMILIES.flatMap((family): Machine['harm'] => {
         const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
         const forward = () => ns.sh(`${tool} -S FORWARD`).split('\n');
-        const jumps = () => forward().some((line) => line.includes('-j cali-FORWARD'));
+        const jumps = () => forward().filter((line) => line.includes('-j cali-FORWARD')).length === 1;
         const tags = () => forward().filter((line) => line.includes('--ctstatus NONE'));
         const first = () => forward()[1] === tags()[0] && tags().length === 2 && jumps();
         const toB = () =>
@@ -224,6 +224,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
           [`${tool} -I FORWARD -j ACCEPT`, first],
           [`${tool} -D FORWARD 2; ${tool} -D FORWARD 2`, first],
           [`${tool} -F FORWARD`, jumps],
+          [`${tool} -A FORWARD -j cali-FORWARD`, jumps],
           [`${tool} -R cali-FORWARD 1 -j ACCEPT`, () => !ns.sh(`${tool} -S cali-FORWARD`).includes('-j ACCEPT')],
           [
             `${tool} -D cali-from-wl-dispatch 1`,

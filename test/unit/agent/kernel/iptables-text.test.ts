@@ -44,14 +44,14 @@ describe('iptables-restore', () => {
     expect(state.lengths.get('FORWARD')).toBe(2);
   });
 
-  test('a rule that only leads on has no comment: its text tells it, and in a chain of the kernel a tag that is always true', () => {
+  test('a rule that only leads on has no comment: its text tells it, and in a chain of the kernel where it leads, or a tag that is always true', () => {
     const established = { m: 'ctstate', states: ['RELATED', 'ESTABLISHED'] } as const;
     const lead = { match: [{ m: 'in', iface: 'cali+' }, established], action: { do: 'accept' } } as const;
     const jump = { match: [], action: { do: 'jump', chain: 'cali-x' } } as const;
     const { text, after } = restoreText(4, 'filter', {
       update: [{ name: 'cali-x', rules: [lead, rule('return'), rule('drop')] }],
       remove: [],
-      hooks: [{ table: 'filter', chain: 'FORWARD', insert: [lead, jump], append: [] }],
+      hooks: [{ table: 'filter', chain: 'FORWARD', insert: [lead, jump], append: [rule('accept')] }],
       base: { ...EMPTY, lengths: new Map([['FORWARD', 0]]) },
     });
     const asked = '-i cali+ -m conntrack --ctstate RELATED,ESTABLISHED';
@@ -61,14 +61,15 @@ describe('iptables-restore', () => {
       '-A cali-x -j RETURN',
       expect.stringMatching(/^-A cali-x -m comment --comment "cali:.{16}" -j DROP$/),
       `-I FORWARD 1 ${asked} ! --ctstatus NONE -j ACCEPT`,
-      expect.stringMatching(/^-I FORWARD 2 -m comment --comment "cali:.{16}" -j cali-x$/),
+      '-I FORWARD 2 -j cali-x',
+      expect.stringMatching(/^-A FORWARD -m comment --comment "cali:.{16}" -j ACCEPT$/),
     ]);
     const saved = lines.map((line) => line.replace(/^-I FORWARD \d/, '-A FORWARD')).join('\n');
-    const stranger = `-A FORWARD ${asked} -j ACCEPT`;
-    const state = parseSave(`*filter\n:FORWARD ACCEPT [0:0]\n:cali-x - [0:0]\n${saved}\n${stranger}\nCOMMIT\n`).filter;
+    const strangers = `-A FORWARD ${asked} -j ACCEPT\n-A FORWARD -j cali`;
+    const state = parseSave(`*filter\n:FORWARD ACCEPT [0:0]\n:cali-x - [0:0]\n${saved}\n${strangers}\nCOMMIT\n`).filter;
     expect(state.chains).toEqual(after.chains);
     expect(state.hooks).toEqual(after.hooks);
-    expect(state.lengths.get('FORWARD')).toBe(3);
+    expect(state.lengths.get('FORWARD')).toBe(5);
   });
 });
 
