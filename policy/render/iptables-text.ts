@@ -81,7 +81,7 @@ interface Parts {
  */
 function printParts(rule: ChainRule, family: Family): Parts {
   // As iptables prints them; the port matches need the protocol before them.
-  const matches = [...rule.match].sort((a, b) => rank(a) - rank(b)).map((m) => printMatch(m, family));
+  const matches = [...rule.match].sort((a, b) => rank(a) - rank(b)).map((m) => printMatch(m, family, portModule(rule)));
   return {
     matches: matches.join(' '),
     comment: printable((rule.comments ?? []).join('; '), COMMENT_MAX),
@@ -108,7 +108,18 @@ const protocolRef = (number: number): string => PROTOCOL_NAMES[number] ?? String
 /** In the order in which iptables prints them. */
 const CT_STATES: readonly CtState[] = ['INVALID', 'NEW', 'RELATED', 'ESTABLISHED', 'UNTRACKED'];
 
-function printMatch(match: Match, family: Family): string {
+/**
+ * What asks for one port or range: the match of the protocol, which iptables-nft says natively, while `multiport` is a call (docs/adr/0008). One of them a
+ * rule, because iptables-nft-save cannot tell two of them apart.
+ */
+function portModule({ match }: ChainRule): 'tcp' | 'udp' | undefined {
+  const known = match.find((m) => m.m === 'protocol' && !m.negate);
+  if (known?.m !== 'protocol' || match.filter(({ m }) => m === 'sports' || m === 'dports').length !== 1)
+    return undefined;
+  return known.protocol === PROTOCOL.tcp ? 'tcp' : known.protocol === PROTOCOL.udp ? 'udp' : undefined;
+}
+
+function printMatch(match: Match, family: Family, portModule?: 'tcp' | 'udp'): string {
   const not = 'negate' in match && match.negate ? '! ' : '';
   switch (match.m) {
     case 'in':
@@ -131,6 +142,8 @@ function printMatch(match: Match, family: Family): string {
     }
     case 'sports':
     case 'dports':
+      if (portModule && match.ports.length === 1)
+        return `-m ${portModule} ${not}--${match.m.slice(0, -1)} ${portsRef(match.ports)}`;
       return `-m multiport ${not}--${match.m} ${portsRef(match.ports)}`;
     case 'icmp': {
       const [module, option] = family === 4 ? ['icmp', 'icmp-type'] : ['icmp6', 'icmpv6-type'];
