@@ -30,6 +30,7 @@ export function parsePrefix(text: string): Result<Prefix, string> {
   const loose = parseCidr(text);
   if (!loose.ok) return loose;
   const { addr, length } = loose.value;
+  if (length === bitsOf(familyOf(addr))) return ok(hostPrefix(addr));
   const masked = prefixOf(addr, length);
   if (prefixAddr(masked) !== addr) return err(`'${text}' has host bits set; the network is ${masked}`);
   return ok(masked);

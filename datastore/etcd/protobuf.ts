@@ -81,6 +81,11 @@ export class Fields {
 
   /** The number that the field holds, 64 bits without sign. */
   get number(): bigint {
+    // Seven bytes hold 49 bits, which need no arithmetic of larger numbers.
+    if (this.#to - this.#from <= 7) {
+      this.#at = this.#from;
+      return BigInt(this.#varint());
+    }
     let value = 0n;
     for (let at = this.#from, shift = 0n; at < this.#to; at++, shift += 7n)
       value |= BigInt(this.#buffer[at] & 0x7f) << shift;
@@ -95,7 +100,7 @@ export class Fields {
   get bytes(): Buffer {
     return this.#buffer.subarray(this.#from, this.#to);
   }
-  /** Where in the buffer the contents of the field are. */
+  /** Where in `buffer` the contents of the field are. */
   get span(): Span {
     return { buffer: this.#buffer, from: this.#from, to: this.#to };
   }

@@ -99,7 +99,7 @@ export class RemoteEndpoints {
 
   #spec(): WorkloadEndpointSpec {
     const json = this.#json;
-    const spec = {} as WorkloadEndpointSpec;
+    const spec = blank();
     for (let more = json.object(); more; more = json.anotherField()) {
       const field = json.name();
       if (spec[field as keyof WorkloadEndpointSpec] !== undefined) json.giveUp();
@@ -186,6 +186,23 @@ export class RemoteEndpoints {
     return true;
   }
 }
+
+/** Of one shape, whichever fields come in whichever order. */
+const blank = (): WorkloadEndpointSpec =>
+  ({
+    node: undefined,
+    orchestrator: undefined,
+    endpoint: undefined,
+    serviceAccountName: undefined,
+    workload: undefined,
+    pod: undefined,
+    containerID: undefined,
+    interfaceName: undefined,
+    mac: undefined,
+    ipNetworks: undefined,
+    profiles: undefined,
+    ports: undefined,
+  }) as unknown as WorkloadEndpointSpec;
 
 const isGoodPort = ({ name, protocol, port, hostPort, hostIP }: EndpointPort): boolean =>
   !is.protocol(protocol ?? '') &&

@@ -83,7 +83,7 @@ export class SyncState {
 export function watchedAs(parsed: ParsedKey | null): { kind: WatchedKind; id: string } | null {
   switch (parsed?.type) {
     case 'resource':
-      return { kind: parsed.kind, id: parsed.id };
+      return parsed;
     case 'affinity':
       return { kind: 'IpamAffinity', id: parsed.id };
     case 'block':

@@ -228,8 +228,15 @@ export class LabelIndex<E, D> {
     const pairs = new Array<Pair<E, D>>(labels.length / 2);
     for (let i = 0; i < pairs.length; i++) pairs[i] = this.#table.pair(labels[2 * i], labels[2 * i + 1]);
     carrier.pairs = pairs;
+    if (before.length === 0) {
+      this.#table.carry(pairs, carrier);
+      return;
+    }
     // The new ones first: a pair that both have must not be forgotten in between.
-    this.#table.carry(before.length === 0 ? pairs : pairs.filter((pair) => !before.includes(pair)), carrier);
+    this.#table.carry(
+      pairs.filter((pair) => !before.includes(pair)),
+      carrier,
+    );
     this.#table.drop(before.filter((pair) => !pairs.includes(pair)));
   }
 
@@ -252,8 +259,8 @@ export class LabelIndex<E, D> {
   #parentsOf(names: readonly string[]): readonly Parent<E, D>[] {
     if (names.length === 0) return NOTHING;
     const first = this.#parents.get(names[0]);
-    const known = first?.lists.find((list) => named(list, names) && list.every((parent) => parent.live));
-    if (known) return known;
+    for (const list of first?.lists ?? NOTHING)
+      if (named(list, names) && list.every((parent) => parent.live)) return list;
     const parents = names.map((name) => this.#parents.get(name) ?? this.#newParent(name));
     if (parents[0].lists.length < MOST_LISTS) parents[0].lists.push(parents);
     return parents;
@@ -292,11 +299,16 @@ function weightOf<E, D>(pair: Pair<E, D>): number {
 
 function equalLabels<E, D>(pairs: readonly Pair<E, D>[], labels: readonly string[]): boolean {
   if (pairs.length * 2 !== labels.length) return false;
-  return pairs.every((pair, i) => pair.label.name === labels[2 * i] && pair.value === labels[2 * i + 1]);
+  for (const [i, { label, value }] of pairs.entries())
+    if (label.name !== labels[2 * i] || value !== labels[2 * i + 1]) return false;
+  return true;
 }
 
-const named = <E, D>(parents: readonly Parent<E, D>[], names: readonly string[]): boolean =>
-  parents.length === names.length && parents.every(({ name }, i) => name === names[i]);
+function named<E, D>(parents: readonly Parent<E, D>[], names: readonly string[]): boolean {
+  if (parents.length !== names.length) return false;
+  for (let i = 0; i < names.length; i++) if (parents[i].name !== names[i]) return false;
+  return true;
+}
 
 const equalFlat = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);

@@ -40,8 +40,8 @@ export function workloadContents(id: string, endpoint: WorkloadEndpoint): Conten
   const { spec, metadata } = endpoint;
   const nets = canonicalNets(spec.ipNetworks);
   if (nets.length === 0) return null;
-  const labels: string[] = [];
   const own = metadata.labels ?? {};
+  const labels: string[] = [];
   for (const name of Object.keys(own))
     if (!name.startsWith(NAMESPACE_PREFIX) && !name.startsWith(SERVICE_ACCOUNT_PREFIX)) labels.push(name, own[name]);
   setLabel(labels, NAMESPACE_LABEL, id.slice(0, id.indexOf('/')));
@@ -89,7 +89,11 @@ export function canonicalNet(text: string): string | null {
 }
 
 /** Entries that are no net are skipped, as Calico's agent does. A copy of what was given has no room to spare: every endpoint has one. */
-function canonicalNets(texts: readonly string[] | undefined): string[] {
+function canonicalNets(texts: readonly string[] | undefined): readonly string[] {
+  if (texts?.length === 1) {
+    const net = canonicalNet(texts[0]);
+    return net === texts[0] ? texts : net === null ? [] : [net];
+  }
   const nets = (texts ?? []).map(canonicalNet);
   return nets.includes(null) ? nets.filter((net) => net !== null).slice() : (nets as string[]);
 }
