@@ -71,6 +71,7 @@ export class Scope {
     for await (const page of snapshot) {
       if (!told) this.#tell('resyncing');
       told = true;
+      this.#signal.throwIfAborted();
       await this.#take(page, (entry) => this.#one(entry.key, entry, entry.modRevision));
     }
     const revision = await snapshot.revision;
