@@ -1,4 +1,4 @@
-import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIPv6 } from 'node:net';
 import { err, ok, type Result } from './result.ts';
 
 /**
@@ -20,7 +20,7 @@ export const familyOf = (value: Addr | Prefix): Family => (value.includes(':') ?
 
 /** Reads an address in any accepted spelling; IPv6 zones and IPv4 with leading zeros are refused. */
 export function parseAddr(text: string): Result<Addr, string> {
-  if (isIPv4(text)) return ok(text as Addr);
+  if (isFour(text)) return ok(text as Addr);
   if (isIPv6(text) && !text.includes('%')) return ok(bytesToAddr(parseSix(text)));
   return err(`'${text}' is not an IP address`);
 }
@@ -178,6 +178,28 @@ function maskBytes(bytes: Uint8Array, length: number): void {
     const keep = Math.min(8, Math.max(0, length - i * 8));
     bytes[i] &= (0xff << (8 - keep)) & 0xff;
   }
+}
+
+/** Four numbers of 0 to 255 without leading zeros. Digit by digit: a large cluster has a million addresses to read. */
+function isFour(text: string): boolean {
+  let dots = 0;
+  let digits = 0;
+  let octet = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x2e) {
+      if (digits === 0) return false;
+      dots++;
+      digits = 0;
+      octet = 0;
+      continue;
+    }
+    const isLeadingZero = digits > 0 && octet === 0;
+    octet = octet * 10 + code - 0x30;
+    digits++;
+    if (code < 0x30 || code > 0x39 || isLeadingZero || octet > 255) return false;
+  }
+  return dots === 3 && digits > 0;
 }
 
 /** Digit by digit: addresses of next hops are read for every attribute set that goes out. */

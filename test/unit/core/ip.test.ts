@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -38,6 +39,21 @@ describe('addresses', () => {
       expect(parseAddr(text).ok).toBe(false);
     },
   );
+  test('what is an IPv4 address is what Node.js takes for one', () => {
+    const octet = fc.oneof(
+      fc.integer({ min: 0, max: 300 }).map(String),
+      fc.constantFrom('', '00', '01', '-1', 'a', ':'),
+    );
+    const four = fc.array(octet, { minLength: 3, maxLength: 5 }).map((octets) => octets.join('.'));
+    const text = fc.oneof(four, fc.string({ unit: fc.constantFrom(...'0129./: '), maxLength: 16 }));
+    fc.assert(
+      fc.property(text, (a) => {
+        const { ok } = parseAddr(a);
+        expect(ok && !a.includes(':')).toBe(isIPv4(a));
+      }),
+      { numRuns: 3000 },
+    );
+  });
   test('text and bytes are two forms of one value', () => {
     fc.assert(
       fc.property(anyAddr, (a) => {
