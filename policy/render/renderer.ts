@@ -14,7 +14,7 @@ import { codePoints } from './mangle-table.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { PolicySets } from './policy-sets.ts';
 import { clusterSets, diffSets, type WantedSet } from './sets.ts';
-import { tableLayout } from './tables.ts';
+import { isSameToLayout, tableLayout } from './tables.ts';
 import { Workloads } from './workloads.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -71,7 +71,7 @@ class TableRenderer implements Renderer {
   }
 
   apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges {
-    if (interfaces !== this.#interfaces || changes.endpoints.size > 0) this.#isLayoutDue = true;
+    if (interfaces !== this.#interfaces) this.#isLayoutDue = true;
     this.#interfaces = interfaces;
     const sets = this.#sets.apply(changes);
     this.#rename(sets.renamed);
@@ -79,6 +79,7 @@ class TableRenderer implements Renderer {
     for (const [name, profile] of changes.profiles) this.#setProfile(name, profile);
     const endpoints = new Map<string, boolean>();
     for (const [key, endpoint] of changes.endpoints) {
+      if (!isSameToLayout(this.#workloads.all.get(key), endpoint)) this.#isLayoutDue = true;
       this.#workloads.set(key, endpoint?.kind === 'workload' ? endpoint : null);
       put(this.#hosts, key, endpoint?.kind === 'host' ? endpoint : null);
       endpoints.set(key, endpoint !== null);

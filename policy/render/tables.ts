@@ -1,5 +1,5 @@
 import type { Family } from '#core';
-import type { ResolvedWorkload } from '../resolved.ts';
+import type { ResolvedEndpoint, ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
 import { type Branch, chainsOf, type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
 import { CLOSED_CHAIN, connectionLimitChain, workloadChain } from './endpoint-chains.ts';
@@ -54,6 +54,15 @@ export function tableLayout(state: RenderState, endpoints: Endpoints, library: L
   }
   library.end();
   return hooks;
+}
+
+/** Whether `tableLayout` says of the endpoint now what it said before. Most changes of an endpoint are of its addresses and labels. */
+export function isSameToLayout(before: ResolvedWorkload | undefined, now: ResolvedEndpoint | null): boolean {
+  if (!before || now?.kind !== 'workload') return false;
+  const isOrdinary = ({ endpoint: { spec } }: ResolvedWorkload) =>
+    !spec.qosControls && !spec.ipNATs?.length && !spec.allowSpoofedSourcePrefixes?.length;
+  const [a, b] = [before.endpoint.spec.interfaceName, now.endpoint.spec.interfaceName];
+  return a === b && before.id === now.id && isOrdinary(before) && isOrdinary(now);
 }
 
 type Endpoints = ReadonlyMap<string, ResolvedWorkload>;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { AnyResource } from '#datastore';
+import type { AnyResource, WorkloadEndpoint } from '#datastore';
 import {
   type Chain,
   createPolicyEngine,
@@ -54,18 +54,31 @@ const configs: readonly RenderConfig[] = [
 const keyOf = (resource: AnyResource) => `${resource.kind}/${idOf(resource)}`;
 
 /** Some resources take the interface of another, or one of few, so that endpoints compete and the dispatch grows and shrinks. */
-function renamed(resources: readonly AnyResource[], names: readonly string[]): AnyResource[] {
+function renamed(resources: readonly AnyResource[], names: readonly string[], extras: readonly Extra[]): AnyResource[] {
   let i = 0;
-  return resources.map((r) =>
-    r.kind === 'WorkloadEndpoint'
-      ? { ...r, spec: { ...r.spec, interfaceName: names[i++ % names.length] ?? r.spec.interfaceName } }
-      : r,
-  );
+  return resources.map((r) => {
+    if (r.kind !== 'WorkloadEndpoint') return r;
+    const [interfaceName, extra] = [names[i % names.length] ?? r.spec.interfaceName, extras[i % extras.length] ?? {}];
+    i++;
+    return { ...r, spec: { ...r.spec, interfaceName, ...extra } };
+  });
 }
+/** What of an endpoint is seen outside its own chains. */
+type Extra = Pick<WorkloadEndpoint['spec'], 'qosControls' | 'ipNATs' | 'allowSpoofedSourcePrefixes'>;
+const EXTRAS: readonly Extra[] = [
+  {},
+  { qosControls: { ingressPacketRate: 10 } },
+  { qosControls: { egressPacketRate: 20, dscp: 8 } },
+  { ipNATs: [{ internalIP: '10.0.0.1', externalIP: '192.0.2.1' }] },
+  { allowSpoofedSourcePrefixes: ['198.51.100.0/24'] },
+];
+const extra = fc.constantFrom(...EXTRAS);
 
 const interfaceName = fc.constantFrom(...Array.from({ length: 24 }, (_, i) => `cali${(i * 37).toString(16)}`));
 const step = fc.record({
-  resources: fc.tuple(cluster, fc.array(interfaceName, { maxLength: 6 })).map(([r, n]) => renamed(r, n)),
+  resources: fc
+    .tuple(cluster, fc.array(interfaceName, { maxLength: 6 }), fc.array(extra, { maxLength: 4 }))
+    .map(([r, n, e]) => renamed(r, n, e)),
   keep: fc.double({ min: 0, max: 1, noNaN: true }),
   config: fc.option(fc.constantFrom(...configs), { freq: 3 }),
   closed: fc.boolean(),
@@ -89,8 +102,11 @@ function walk(
       config = next;
       engine.setConfig(next);
     }
-    closed = new Set(close ? [...present.keys()].filter((k) => k.startsWith('WorkloadEndpoint')).slice(0, 2) : []);
-    engine.setClosed(closed);
+    // Said only when it is news: it makes more than endpoints be laid out anew.
+    if (close || closed.size > 0) {
+      closed = new Set(close ? [...present.keys()].filter((k) => k.startsWith('WorkloadEndpoint')).slice(0, 2) : []);
+      engine.setClosed(closed);
+    }
     sum.add(engine.flush());
   }
   return { present, config, closed };
@@ -114,4 +130,29 @@ test('random histories: what was rendered step by step is what is rendered from 
     { numRuns: 30 },
   );
   expect(edits).toBeGreaterThan(100);
+});
+
+test('an endpoint that comes to ask for more than its own chains, or no longer does, is laid out as if it always had', () => {
+  const config: RenderConfig = { ...DEFAULT_RENDER_CONFIG, workloadSourceSpoofing: 'Any', floatingIps: true };
+  const endpoint = (name: string, spec: Extra, address: string) => ({
+    ...{ apiVersion: 'projectcalico.org/v3', kind: 'WorkloadEndpoint', metadata: { name, namespace: 'default' } },
+    spec: {
+      ...{ node: 'here', orchestrator: 'k8s', pod: name, endpoint: 'eth0', interfaceName: `cali${name}` },
+      ...{ ipNetworks: [`${address}/32`], ...spec },
+    },
+  });
+  const shown = (histories: Extra[]) => {
+    const engine = createPolicyEngine({ node: 'here', config });
+    const sum = new Sum();
+    engine.onUpdate(updateOf(endpoint('other', {}, '10.0.0.2') as AnyResource));
+    for (const [i, spec] of histories.entries()) {
+      // Another address each time, but the last: what is compared is what stands in the end.
+      engine.onUpdate(
+        updateOf(endpoint('one', spec, i === histories.length - 1 ? '10.0.0.1' : '10.0.0.9') as AnyResource),
+      );
+      sum.add(engine.flush());
+    }
+    return sum.text;
+  };
+  for (const before of EXTRAS) for (const after of EXTRAS) expect(shown([before, after])).toEqual(shown([after]));
 });
