@@ -46,6 +46,8 @@ async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, num
   const started = performance.now();
   const queues: number[] = [];
   const lags: number[] = [];
+  const waits: number[] = [];
+  let waited = agent.waited();
   let sent = 0;
   let onTheWay = 0;
   let failed = 0;
@@ -70,6 +72,8 @@ async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, num
     const metrics = await agent.metrics();
     queues.push(metrics.get('tsnet_update_queue_length') ?? Number.NaN);
     lags.push((metrics.get('tsnet_loop_lag_seconds{percentile="99"}') ?? Number.NaN) * 1000);
+    waits.push(agent.waited() - waited);
+    waited = agent.waited();
   }
   const seconds = (performance.now() - started) / 1000;
   const after = await agent.metrics();
@@ -79,6 +83,8 @@ async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, num
     refused_by_etcd: failed,
     queue_each_5s: queues.join(' '),
     loop_lag_p99_ms_each_5s: lags.map(rounded).join(' '),
+    // What the machine's other work does to the lag.
+    waited_for_processor_ms_each_5s: waits.map(Math.round).join(' '),
     passes: difference('tsnet_apply_seconds_count', before.metrics, after),
     kernel_p50_s: quantile(0.5, before.metrics, after),
     kernel_p99_s: quantile(0.99, before.metrics, after),

@@ -135,6 +135,10 @@ export class MeasuredAgent {
     const [user, system] = readFileSync(`/proc/${this.process.pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11);
     return (Number(user) + Number(system)) / 100;
   }
+  /** Milliseconds that its main thread could have run and had no processor, so far. */
+  waited(): number {
+    return Number(readFileSync(`/proc/${this.process.pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+  }
 
   stop(): Promise<void> {
     return this.process.stop();
