@@ -1,18 +1,19 @@
-import type { Family } from '#core';
+import { FAMILIES, type Family } from '#core';
 import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
 import type { SetChange, SetId, SetType } from '../types.ts';
 import type { RenderConfig } from './config.ts';
-import { NONE, ofFamily } from './sets.ts';
+import { isSix, NONE, ofFamily } from './sets.ts';
 
-/** What a set is called in chains of the family now. */
-export type SetName = (id: SetId, family: Family) => SetId;
+/** What a set is called in chains of the family now; null: it is vacant there, so no packet's address is in it. */
+export type SetName = (id: SetId, family: Family) => SetId | null;
 
 /** One family's half of a set. */
 interface Half {
+  members: number;
   /** Members that are more than one address. */
   networks: number;
-  /** As it was told. */
-  type: SetType;
+  /** As it was told; undefined: it is vacant. */
+  type: SetType | undefined;
 }
 interface Known {
   readonly set: ResolvedSet;
@@ -24,10 +25,14 @@ interface Known {
  * order costs it milliseconds for each change of a large one; most sets hold the addresses of endpoints and nothing else. So each is there under one of
  * two names, by what it holds now. The kernel cannot change a set under the rules that ask it: with its first network it becomes another set, its
  * rules ask that one, and the old one goes, in the order in which all sets and rules are written.
+ *
+ * A family is idle while the node shows no use of it. There a set without members is vacant: it need not exist, nor rules that ask it, so a cluster of
+ * IPv4 pays little for IPv6. Where a family is in use its empty sets stand, so that a first member is a member more and not a change of rules.
  */
 export class PolicySets {
   readonly #known = new Map<SetId, Known>();
   #config: RenderConfig;
+  #idle: ReadonlySet<Family> = new Set();
 
   constructor(config: RenderConfig) {
     this.#config = config;
@@ -35,13 +40,13 @@ export class PolicySets {
 
   readonly nameOf: SetName = (id, family) => {
     const half = this.#known.get(id)?.halves.get(family);
-    return half ? named(id, half.type) : id;
+    if (!half) return id;
+    return half.type ? named(id, half.type) : null;
   };
 
   /** What changes of the kernel's sets, and those sets that have another name than before. */
-  apply({ sets, added, removed }: ResolvedChanges): { changes: SetChange[]; renamed: Set<SetId> } {
-    const changes: SetChange[] = [];
-    const renamed = new Set<SetId>();
+  apply({ sets, added, removed }: ResolvedChanges): SetsChanged {
+    const out = new SetsChanged();
     for (const id of new Set([...sets.keys(), ...added.keys(), ...removed.keys()])) {
       const now = sets.get(id);
       const known = now ? { set: now, halves: new Map<Family, Half>() } : this.#known.get(id);
@@ -49,52 +54,71 @@ export class PolicySets {
       if (now) this.#known.set(id, known);
       if (now === null) this.#known.delete(id);
       for (const family of this.#config.families)
-        if (now === null) changes.push(change(known.set, known.halves.get(family)!.type, family, null));
+        if (now === null) out.changes.push(...gone(known, family));
         else {
+          const isKnown = known.halves.has(family);
+          count(known, family, added.get(id), 1);
+          count(known, family, removed.get(id), -1);
           const delta = { added: ofFamily(added.get(id), family), removed: ofFamily(removed.get(id), family) };
-          const networks = networksOf(added.get(id), family) - networksOf(removed.get(id), family);
-          const made = this.#changes(known, family, delta, networks);
-          if (made.length > 1) renamed.add(id);
-          changes.push(...made);
+          this.#change(known, family, delta, isKnown, out);
         }
     }
-    return { changes, renamed };
+    return out;
   }
 
   /** Another configuration may want other names. */
-  configure(config: RenderConfig): { changes: SetChange[]; renamed: Set<SetId> } {
+  configure(config: RenderConfig): SetsChanged {
     this.#config = config;
-    const changes: SetChange[] = [];
-    const renamed = new Set<SetId>();
-    for (const [id, known] of this.#known)
-      for (const family of config.families) {
-        const made = this.#changes(known, family, { added: NONE, removed: NONE }, 0);
-        if (made.length > 0) renamed.add(id);
-        changes.push(...made);
-      }
-    return { changes, renamed };
+    return this.#changeAll();
+  }
+  /** @param families without a use now */
+  setIdle(families: ReadonlySet<Family>): SetsChanged {
+    const isSame = FAMILIES.every((family) => families.has(family) === this.#idle.has(family));
+    this.#idle = families;
+    return isSame ? new SetsChanged() : this.#changeAll();
   }
 
-  #changes({ set, halves }: Known, family: Family, delta: Delta, networks: number): SetChange[] {
-    const before = halves.get(family);
-    const half: Half = before ?? { networks: 0, type: 'hash:ip' };
-    half.networks += networks;
+  #changeAll(): SetsChanged {
+    const out = new SetsChanged();
+    for (const known of this.#known.values())
+      for (const family of this.#config.families) this.#change(known, family, NOTHING, true, out);
+    return out;
+  }
+
+  #change({ set, halves }: Known, family: Family, delta: Delta, isKnown: boolean, out: SetsChanged): void {
+    const half = halves.get(family)!;
     const old = half.type;
-    half.type = this.#typeOf(set, half.networks);
-    if (!before) halves.set(family, half);
-    if (!before) return [change(set, half.type, family, delta)];
-    if (half.type !== old)
-      return [{ ...change(set, half.type, family, delta), like: named(set.id, old) }, change(set, old, family, null)];
-    return delta.added.size > 0 || delta.removed.size > 0 ? [change(set, half.type, family, delta)] : [];
+    half.type = this.#typeOf(set, family, half);
+    if (isKnown && half.type !== old) out.renamed.add(set.id);
+    if (half.type === undefined) {
+      if (old) out.changes.push(change(set, old, family, null));
+    } else if (old === undefined) out.changes.push(change(set, half.type, family, delta));
+    else if (half.type !== old) {
+      const like = named(set.id, old);
+      out.changes.push({ ...change(set, half.type, family, delta), like }, change(set, old, family, null));
+    } else if (delta.added.size > 0 || delta.removed.size > 0) out.changes.push(change(set, old, family, delta));
   }
 
-  #typeOf({ kind }: ResolvedSet, networks: number): SetType {
+  #typeOf({ kind }: ResolvedSet, family: Family, { members, networks }: Half): SetType | undefined {
+    if (members === 0 && this.#idle.has(family)) return undefined;
     if (kind === 'ports') return 'hash:ip,port';
     return this.#config.dispatch === 'map' && networks === 0 ? 'hash:ip' : 'hash:net';
   }
 }
 
+/** What changes of the kernel's sets, and those sets that have another name than before, or one at all. */
+export class SetsChanged {
+  readonly changes: SetChange[] = [];
+  readonly renamed = new Set<SetId>();
+}
+
+function gone({ set, halves }: Known, family: Family): SetChange[] {
+  const type = halves.get(family)?.type;
+  return type ? [change(set, type, family, null)] : [];
+}
+
 type Delta = NonNullable<SetChange['members']>;
+const NOTHING: Delta = { added: NONE, removed: NONE };
 
 const change = ({ id, owner }: ResolvedSet, type: SetType, family: Family, members: Delta | null): SetChange => ({
   id: named(id, type),
@@ -106,9 +130,14 @@ const change = ({ id, owner }: ResolvedSet, type: SetType, family: Family, membe
 
 const named = (id: SetId, type: SetType): SetId => (type === 'hash:ip' ? `a${id}` : id);
 
-function networksOf(members: ReadonlySet<string> | undefined, family: Family): number {
-  const [colon, host] = family === 4 ? [false, '/32'] : [true, '/128'];
-  let count = 0;
-  for (const member of members ?? NONE) if (member.includes(':') === colon && !member.endsWith(host)) count++;
-  return count;
+/** Adds the members of the family to what is counted, or, with -1, takes them away. */
+function count({ halves }: Known, family: Family, members: ReadonlySet<string> | undefined, sign: 1 | -1): void {
+  const half: Half = halves.get(family) ?? { members: 0, networks: 0, type: undefined };
+  halves.set(family, half);
+  const host = family === 4 ? '/32' : '/128';
+  for (const member of members ?? NONE) {
+    if (isSix(member) !== (family === 6)) continue;
+    half.members += sign;
+    if (!member.endsWith(host)) half.networks += sign;
+  }
 }

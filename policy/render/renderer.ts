@@ -9,10 +9,11 @@ import type {
 } from '../resolved.ts';
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
+import { idleFamilies } from './idle.ts';
 import { type HooksByFamily, Library, plain } from './library.ts';
 import { codePoints } from './mangle-table.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
-import { PolicySets } from './policy-sets.ts';
+import { PolicySets, type SetsChanged } from './policy-sets.ts';
 import { clusterSets, diffSets, type WantedSet } from './sets.ts';
 import { isSameToLayout, tableLayout } from './tables.ts';
 import { Workloads } from './workloads.ts';
@@ -73,8 +74,6 @@ class TableRenderer implements Renderer {
   apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges {
     if (interfaces !== this.#interfaces) this.#isLayoutDue = true;
     this.#interfaces = interfaces;
-    const sets = this.#sets.apply(changes);
-    this.#rename(sets.renamed);
     for (const [id, policy] of changes.policies) this.#setPolicy(id, policy);
     for (const [name, profile] of changes.profiles) this.#setProfile(name, profile);
     const endpoints = new Map<string, boolean>();
@@ -84,29 +83,28 @@ class TableRenderer implements Renderer {
       put(this.#hosts, key, endpoint?.kind === 'host' ? endpoint : null);
       endpoints.set(key, endpoint !== null);
     }
-    return this.#flush(sets.changes, endpoints);
+    return this.#flush(endpoints, (sets) => sets.apply(changes));
   }
 
   configure(next: RenderConfig): PolicyChanges {
     if (next.families.join() !== this.#config.families.join())
       throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
     this.#config = next;
-    const sets = this.#sets.configure(next);
     for (const policy of this.#policies.values()) this.#declarePolicy(policy);
     for (const profile of this.#profiles.values()) this.#declareProfile(profile);
     this.#workloads.touchAll();
     this.#isLayoutDue = true;
-    return this.#flush(sets.changes, new Map());
+    return this.#flush(new Map(), (sets) => sets.configure(next));
   }
   setFacts(next: ClusterFacts): PolicyChanges {
     this.#facts = next;
     this.#isLayoutDue = true;
-    return this.#flush([], new Map());
+    return this.#flush(new Map());
   }
   close(ids: ReadonlySet<string>): PolicyChanges {
     this.#closed = ids;
     this.#isLayoutDue = true;
-    return this.#flush([], new Map());
+    return this.#flush(new Map());
   }
 
   /** Chains that ask these sets ask them by another name now. */
@@ -158,14 +156,20 @@ class TableRenderer implements Renderer {
       for (const direction of DIRECTIONS) this.#library.withdraw(family, name(direction));
   }
 
-  #flush(setChanges: readonly SetChange[], endpoints: ReadonlyMap<string, boolean>): PolicyChanges {
+  #flush(endpoints: PolicyChanges['endpoints'], change?: (sets: PolicySets) => SetsChanged): PolicyChanges {
     const state = this.#state();
+    const changed = [...(this.#isLayoutDue ? [this.#noteIdle()] : []), ...(change ? [change(this.#sets)] : [])];
+    for (const { renamed } of changed) this.#rename(renamed);
     this.#workloads.declare(state);
     const hooks = this.#isLayoutDue ? this.#layOut(state) : undefined;
-    const sets = this.#isLayoutDue ? [...setChanges, ...this.#clusterSets()] : setChanges;
+    const sets = [...changed.flatMap(({ changes }) => changes), ...(this.#isLayoutDue ? this.#clusterSets() : [])];
     this.#isLayoutDue = false;
     const chains = this.#library.settle(this.#config.families, hooks);
     return { sets, chains, ...(hooks && { hooks }), endpoints };
+  }
+
+  #noteIdle(): SetsChanged {
+    return this.#sets.setIdle(idleFamilies(this.#facts.pools, this.#workloads.all.values(), this.#hosts.values()));
   }
 
   /** The hooks if they are other ones than before. */
@@ -205,7 +209,9 @@ class TableRenderer implements Renderer {
 
 const asks = ({ ingress, egress }: ActivePolicy | ActiveProfile, sets: ReadonlySet<SetId>): boolean =>
   [...ingress, ...egress].some(({ source, destination }) =>
-    [source, destination].some((entity) => [...entity.sets, ...entity.notSets].some((id) => sets.has(id))),
+    [source, destination].some((entity) =>
+      [entity.sets, entity.notSets, entity.portSets, entity.notPortSets].some((ids) => ids.some((id) => sets.has(id))),
+    ),
   );
 
 function put<K, V>(map: Map<K, V>, key: K, value: V | null): void {

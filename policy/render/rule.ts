@@ -35,8 +35,10 @@ export function renderRule(source: ResolvedRule, family: Family, verdicts: Verdi
   const fixed: Match[] = [];
   const blocks: Block[] = [];
   if (!protocolMatches(source, family, fixed, blocks)) return [];
-  if (!entityMatches(named(source.source, family, verdicts.setName), 'src', family, fixed, blocks)) return [];
-  if (!entityMatches(named(source.destination, family, verdicts.setName), 'dst', family, fixed, blocks)) return [];
+  const from = named(source.source, family, verdicts.setName);
+  const to = named(source.destination, family, verdicts.setName);
+  if (!from || !entityMatches(from, 'src', family, fixed, blocks)) return [];
+  if (!to || !entityMatches(to, 'dst', family, fixed, blocks)) return [];
   const multiple = blocks.filter((b) => b.negative || b.alternatives.length > 1);
   for (const block of blocks) if (!multiple.includes(block)) fixed.push(...block.alternatives[0]);
   const verdict = verdictsOf(source, verdicts);
@@ -110,12 +112,15 @@ function notIcmpMatches(
 
 const isFamily = (net: string, family: Family): boolean => net.includes(':') === (family === 6);
 
-/** With sets as they are called in the kernel. */
-function named(entity: ResolvedEntity, family: Family, setName: SetName): ResolvedEntity {
-  const { sets, notSets, portSets, notPortSets } = entity;
+/** With sets as they are called in the kernel; null: it asks one that is vacant, so it matches nothing. */
+function named(entity: ResolvedEntity, family: Family, setName: SetName): ResolvedEntity | null {
+  const { ports, sets, notSets, portSets, notPortSets } = entity;
   if (sets.length + notSets.length + portSets.length + notPortSets.length === 0) return entity;
-  const all = (ids: readonly SetId[]) => ids.map((id) => setName(id, family));
-  return { ...entity, sets: all(sets), notSets: all(notSets), portSets: all(portSets), notPortSets: all(notPortSets) };
+  const standing = (ids: readonly SetId[]) => ids.flatMap((id) => setName(id, family) ?? []);
+  const of = { sets: standing(sets), portSets: standing(portSets) };
+  if (of.sets.length < sets.length) return null;
+  if (portSets.length > 0 && of.portSets.length + ports.length === 0) return null;
+  return { ...entity, ...of, notSets: standing(notSets), notPortSets: standing(notPortSets) };
 }
 
 function entityMatches(

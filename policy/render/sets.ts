@@ -15,7 +15,7 @@ export function ofFamily(members: ReadonlySet<string> | undefined, family: Famil
 }
 
 /** `address,protocol:port` holds a colon of its own, after the comma. */
-function isSix(member: string): boolean {
+export function isSix(member: string): boolean {
   const comma = member.indexOf(',');
   return (comma < 0 ? member : member.slice(0, comma)).includes(':');
 }

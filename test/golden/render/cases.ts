@@ -103,6 +103,20 @@ export const cases: readonly Case[] = [
     resources: ingress({ action: 'Allow', source: { selector: "app == 'web'", notSelector: "tier == 'bad'" } }),
   },
   {
+    name: 'rule-selectors-without-ipv6',
+    resources: [
+      web({ ipNetworks: ['10.65.0.2/32'] }),
+      policy({
+        ingress: [
+          { action: 'Allow', source: { selector: "app == 'web'" } },
+          { action: 'Allow', source: { notSelector: "app == 'web'" } },
+          { action: 'Allow', source: { selector: 'has(six)' } },
+        ],
+      }),
+      resource('GlobalNetworkSet', 'six', { nets: ['2001:db8::/32'] }, { six: '' }),
+    ],
+  },
+  {
     name: 'rule-icmp',
     resources: ingress(
       { action: 'Allow', protocol: 'ICMP', icmp: { type: 8, code: 0 } },

@@ -32,10 +32,7 @@ test('updates go in, sets and chains come out, and nothing twice', () => {
   engine.onUpdate(policy);
   const on = engine.flush();
   expect([...on.endpoints]).toEqual([['WorkloadEndpoint/a/w', true]]);
-  expect(on.sets.map((set) => [set.family, set.owner])).toEqual([
-    [4, 'has(lb)'],
-    [6, 'has(lb)'],
-  ]);
+  expect(on.sets.map((set) => [set.family, set.owner])).toEqual([[4, 'has(lb)']]);
   expect(on.chains.some(({ chain }) => chain?.rules.some((rule) => rule.match.some((m) => m.m === 'src-set')))).toBe(
     true,
   );

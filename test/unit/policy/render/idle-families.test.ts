@@ -1,0 +1,97 @@
+import { expect, test } from 'vitest';
+import {
+  type Chain,
+  createPolicyEngine,
+  DEFAULT_RENDER_CONFIG,
+  NO_FACTS,
+  type PolicyChanges,
+  type PolicyEngine,
+} from '#policy';
+import { resource, updateOf } from '../../../scenarios/scenario.ts';
+
+/** What stands after all answers: sets and rules of one family that ask a set. */
+class Standing {
+  readonly engine: PolicyEngine = createPolicyEngine({ node: 'here', config: DEFAULT_RENDER_CONFIG });
+  readonly #sets = new Set<string>();
+  readonly #chains = new Map<string, Chain>();
+
+  flush(): PolicyChanges {
+    const changes = this.engine.flush();
+    for (const { family, owner, members } of changes.sets) this.#sets[members ? 'add' : 'delete'](`${family} ${owner}`);
+    for (const { family, name, chain } of changes.chains)
+      if (chain) this.#chains.set(`${family} ${name}`, chain);
+      else this.#chains.delete(`${family} ${name}`);
+    return changes;
+  }
+  sets(family: 4 | 6): string[] {
+    return [...this.#sets].filter((set) => set.startsWith(`${family} `)).map((set) => set.slice(2));
+  }
+  asking(family: 4 | 6): number {
+    const chains = [...this.#chains].flatMap(([key, chain]) => (key.startsWith(`${family} `) ? [chain] : []));
+    return chains.flatMap(({ rules }) => rules).filter(({ match }) => match.some((m) => 'set' in m)).length;
+  }
+}
+
+const workload = (id: string, ...ipNetworks: string[]) =>
+  resource(
+    'WorkloadEndpoint',
+    `a/${id}`,
+    { node: 'here', orchestrator: 'k8s', endpoint: 'eth0', interfaceName: `cali${id}`, ipNetworks },
+    { app: id },
+  );
+const netset = (...nets: string[]) => resource('GlobalNetworkSet', 'lb', { nets }, { lb: '' });
+const policy = resource('GlobalNetworkPolicy', 'p', {
+  selector: 'all()',
+  ingress: [
+    { action: 'Allow', source: { selector: 'has(lb)' } },
+    { action: 'Deny', source: { selector: "app == 'w'", notSelector: 'has(lb)' } },
+  ],
+});
+
+test('a family that the node has no use of gets only sets with members, and rules that ask those', () => {
+  const standing = new Standing();
+  const { engine } = standing;
+  for (const r of [workload('w', '10.0.0.1/32'), netset('192.0.2.0/24'), policy]) engine.onUpdate(updateOf(r));
+  standing.flush();
+  expect(standing.sets(4)).toHaveLength(2);
+  expect(standing.asking(4)).toBe(2);
+  expect(standing.sets(6)).toEqual([]);
+  expect(standing.asking(6)).toBe(0);
+
+  engine.onUpdate(updateOf(netset('192.0.2.0/24', '2001:db8::/32')));
+  const first = standing.flush();
+  expect(first.sets).toMatchObject([{ family: 6, members: { added: new Set(['2001:db8::/32']) } }]);
+  expect(standing.sets(6)).toEqual(['has(lb)']);
+  // The rule that denies asks another set too, which is still empty.
+  expect(standing.asking(6)).toBe(1);
+
+  engine.onUpdate(updateOf(netset('192.0.2.0/24')));
+  standing.flush();
+  expect(standing.sets(6)).toEqual([]);
+  expect(standing.asking(6)).toBe(0);
+});
+
+test.each([
+  [
+    'a pool',
+    (engine: PolicyEngine, on: boolean) =>
+      engine.setFacts({ ...NO_FACTS, pools: on ? [{ cidr: 'fd00::/48', natOutgoing: false }] : [] }),
+  ],
+  [
+    'a local endpoint',
+    (engine: PolicyEngine, on: boolean) => engine.onUpdate(updateOf(workload('six', 'fd00::1/128'), on)),
+  ],
+] as const)('%s of the family makes all sets and rules, and takes them away when it goes', (_, use) => {
+  const standing = new Standing();
+  const { engine } = standing;
+  for (const r of [workload('w', '10.0.0.1/32'), policy]) engine.onUpdate(updateOf(r));
+  standing.flush();
+  expect([standing.sets(6).length, standing.asking(6)]).toEqual([0, 0]);
+  use(engine, true);
+  standing.flush();
+  expect([standing.sets(6).length, standing.asking(6)]).toEqual([2, 2]);
+  use(engine, false);
+  standing.flush();
+  expect([standing.sets(6).length, standing.asking(6)]).toEqual([0, 0]);
+  expect([standing.sets(4).length, standing.asking(4)]).toEqual([2, 2]);
+});
