@@ -80,8 +80,9 @@ interface Parts {
  * that does not match should not come to it.
  */
 function printParts(rule: ChainRule, family: Family): Parts {
-  // As iptables prints them; the port matches need the protocol before them.
-  const matches = [...rule.match].sort((a, b) => rank(a) - rank(b)).map((m) => printMatch(m, family, portModule(rule)));
+  const matches = [...rule.match]
+    .sort((a, b) => RANK[a.m] - RANK[b.m])
+    .map((m) => printMatch(m, family, portModule(rule)));
   return {
     matches: matches.join(' '),
     comment: printable((rule.comments ?? []).join('; '), COMMENT_MAX),
@@ -90,7 +91,29 @@ function printParts(rule: ChainRule, family: Family): Parts {
 }
 /** XT_MAX_COMMENT_LEN less its end, `cali:`, the hash and a space. */
 const COMMENT_MAX = 255 - 22;
-const rank = (m: Match): number => (m.m === 'in' ? 0 : m.m === 'out' ? 1 : m.m === 'protocol' ? 2 : 3);
+/** Interfaces, protocol (the port matches need it before them), then what costs least. A limit counts what comes to it, so it stands last. */
+const RANK: Readonly<Record<Match['m'], number>> = {
+  in: 0,
+  out: 1,
+  protocol: 2,
+  src: 3,
+  dst: 3,
+  mark: 3,
+  icmp: 4,
+  sports: 4,
+  dports: 4,
+  ctstate: 5,
+  'ctdir-original': 5,
+  dnatted: 5,
+  'src-set': 6,
+  'dst-set': 6,
+  'src-port-set': 6,
+  'dst-port-set': 6,
+  'rpf-failed': 7,
+  addrtype: 7,
+  limit: 8,
+  'connlimit-above': 8,
+};
 
 const chainRef = (name: string): string =>
   /^[A-Za-z0-9._/-]{1,28}$/.test(name) && !name.startsWith('-') ? name : refuse('chain', name);

@@ -100,7 +100,10 @@ export const cases: readonly Case[] = [
   },
   {
     name: 'rule-selectors',
-    resources: ingress({ action: 'Allow', source: { selector: "app == 'web'", notSelector: "tier == 'bad'" } }),
+    resources: ingress(
+      { action: 'Allow', source: { selector: "app == 'web'", notSelector: "tier == 'bad'" } },
+      { action: 'Allow', protocol: 'TCP', source: { selector: "app == 'web'" }, destination: { ports: [80] } },
+    ),
   },
   {
     name: 'rule-selectors-without-ipv6',
