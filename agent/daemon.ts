@@ -143,6 +143,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     onDirty: () => dataplane.retry(),
   });
   stops.push(() => watch.stop());
+  void watch.readAhead();
   const registration = joinCluster({
     ...{ config, store, resources, netlink, clock, log, health },
     nodeNameFile: new CniFile(NODE_NAME_FILE, log),

@@ -38,6 +38,8 @@ export class ChainReconciler {
   readonly #families: readonly Family[];
   readonly #tables: readonly TableOf[];
   readonly #counters;
+  /** Which backend was read ahead. */
+  #readAhead: string | undefined;
   /** Reading and writing take turns: what is read during a write is neither the old state nor the new. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -67,6 +69,21 @@ export class ChainReconciler {
     for (const { reconciler } of this.#tables) reconciler.distrust();
   }
 
+  /**
+   * Reads the kernel before anything is desired, so that the first apply need not. For backends whose changes the kernel tells of: a stranger's that is told
+   * in between is to lead to `check`.
+   */
+  readAhead(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { name } = this.#backend;
+      await this.#eachFamily(async (family, tables) => {
+        const now = await this.#backend.read(family);
+        for (const { table, reconciler } of tables) reconciler.adopt(now[table]);
+      });
+      this.#readAhead = name;
+    });
+  }
+
   /** Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it. */
   check(): Promise<boolean> {
     return this.#inTurn(() => this.#check());
@@ -84,7 +101,11 @@ export class ChainReconciler {
   async #check(): Promise<boolean> {
     let changed = false;
     await this.#eachFamily(async (family, tables) => {
-      if (tables.every(({ reconciler }) => reconciler.isVacant)) return;
+      if (tables.every(({ reconciler }) => reconciler.isVacant)) {
+        // What was read ahead is not true any more.
+        for (const { reconciler } of tables) reconciler.distrust();
+        return;
+      }
       const now = await this.#backend.read(family);
       for (const { table, reconciler } of tables)
         if (reconciler.check(now[table])) {
@@ -96,6 +117,8 @@ export class ChainReconciler {
   }
 
   async #apply(): Promise<ChainOutcome> {
+    if (this.#readAhead !== undefined && this.#readAhead !== this.#backend.name) this.resync();
+    this.#readAhead = undefined;
     let written = 0;
     const failures: Failure[] = [];
     let again: Milliseconds | undefined;

@@ -104,7 +104,7 @@ export class TableReconciler {
     if (this.isVacant) return false;
     const before = this.#actual;
     const changed = before ? differences(before, now) : [];
-    this.#adopt(now);
+    this.adopt(now);
     if (changed.length === 0) return false;
     const time = clock.now();
     this.#foreign = [...this.#foreign.filter((t) => time - t < FIGHT_WINDOW), time];
@@ -115,7 +115,8 @@ export class TableReconciler {
     return true;
   }
 
-  #adopt(state: TableState): void {
+  /** Takes what was read just now for what the kernel holds. */
+  adopt(state: TableState): void {
     this.#actual = state;
     for (const name of this.#desired.keys()) this.#dirty.add(name);
     for (const name of state.chains.keys()) if (!this.#desired.has(name)) this.#dirty.add(name);
@@ -158,7 +159,7 @@ export class TableReconciler {
 
   async #write(read: () => Promise<TableState>): Promise<number> {
     const { backend, family, table } = this.#o;
-    if (this.#actual === undefined) this.#adopt(await read());
+    if (this.#actual === undefined) this.adopt(await read());
     this.#releaseDue();
     const change = this.#change();
     if (!change) return 0;
@@ -170,7 +171,7 @@ export class TableReconciler {
       // The table may have been changed under our hands: then the same write on what is there now is right.
       const base = (await backend.read(family))[table];
       const stale = differences(this.#actual!, base).length > 0;
-      this.#adopt(base);
+      this.adopt(base);
       if (stale) return this.#write(read);
       await this.#quarantineRefused(update, error);
       const again = this.#change();
@@ -254,7 +255,7 @@ export class TableReconciler {
     const { backend, family, table, clock, log } = this.#o;
     const found = await findRefused(backend, family, table, this.#actual!, update);
     if (!found) throw error;
-    this.#adopt(found.base);
+    this.adopt(found.base);
     // Every chain alone is fine: the write failed for another reason, and is tried again.
     if (found.refused.size === 0) throw error;
     for (const [chain, refusal] of found.refused) {

@@ -47,6 +47,15 @@ export class RuleWatch {
     );
     this.#poll(ASK_EVERY);
   }
+  /** Before anything is desired: chains are read where news of them come, so that a start with many of them need not wait for it. */
+  async readAhead(): Promise<void> {
+    if (!this.#o.filter.news.rules) return;
+    try {
+      await this.#o.chains.readAhead();
+    } catch (error) {
+      this.#o.log.warn({ error: messageOf(error) }, 'chains could not be read ahead; the first apply reads them');
+    }
+  }
   stop(): void {
     this.#stopped = true;
     for (const cancel of [...this.#cancels, ...this.#timers.values()]) cancel();

@@ -98,6 +98,12 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     tools.clean();
   });
 
+  /** What stands on a node without endpoints. */
+  const nothingButOurs = () => {
+    const dispatch = kind === 'nftables' ? 'map' : 'tree';
+    return createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, dispatch } }).flush();
+  };
+
   /** A reconciler whose program, or socket of nf_tables, has a fault where it writes. */
   function bench({ script, socket }: Fault, commits?: Commits) {
     const path = (family: 4 | 6) => join(dir, `write-${family}`);
@@ -129,11 +135,9 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       log: silentLog,
       metrics: createMetrics(),
     });
-    const dispatch = kind === 'nftables' ? 'map' : 'tree';
-    const engine = createPolicyEngine({ node: 'n', config: { ...DEFAULT_RENDER_CONFIG, dispatch } });
-    chains.update(engine.flush());
+    chains.update(nothingButOurs());
     const calls = () => readFileSync(join(dir, 'calls'), 'utf8').split('\n').length - 1;
-    return { chains, clock, repair, calls };
+    return { chains, clock, repair, calls, backend };
   }
   /** The jump to our chains and what they begin with, in both families. */
   const standing = () =>
@@ -248,6 +252,48 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     const { failures } = await b.chains.apply();
     expect(failures[0].detail).toMatch(/write-[46]/);
     expect(b.chains.quarantined).toEqual([]);
+  });
+
+  test('what was read ahead serves the first apply, unless a stranger comes in between or another backend is chosen', async () => {
+    const b = bench({ script: 'real "$@"', socket: WELL });
+    await b.chains.apply();
+    const calls = b.calls();
+    let reads = 0;
+    let name: RuleBackend['name'] = b.backend.name;
+    const backend: RuleBackend = {
+      ...b.backend,
+      get name() {
+        return name;
+      },
+      read: (family) => {
+        reads++;
+        return b.backend.read(family);
+      },
+    };
+    /** A restart: how often the kernel is read after what was read ahead. */
+    const readsAfter = async (between: (chains: ChainReconciler) => unknown) => {
+      const options = { backend, families: FAMILIES, clock: b.clock, log: silentLog, metrics: createMetrics() };
+      const chains = new ChainReconciler(options);
+      await chains.readAhead();
+      reads = 0;
+      await between(chains);
+      chains.update(nothingButOurs());
+      expect((await chains.apply()).failures).toEqual([]);
+      expect(standing()).toEqual(WHOLE);
+      return reads;
+    };
+    expect(await readsAfter(() => {})).toBe(0);
+    const other = b.backend.name === 'legacy' ? 'nft' : 'legacy';
+    expect(await readsAfter(() => (name = other))).toBe(2);
+    // A transaction that says nothing is none to the kernel, but counts here.
+    if (isProgram) expect(b.calls()).toBe(calls);
+    name = b.backend.name;
+    const spoiled = async (chains: ChainReconciler) => {
+      tools.spoil();
+      expect(await chains.check()).toBe(false); // nothing is desired yet
+    };
+    expect(await readsAfter(spoiled)).toBe(2);
+    expect(b.calls()).toBeGreaterThan(calls);
   });
 
   test('somebody who undoes our rules again and again is called a fight', async () => {
