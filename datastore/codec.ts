@@ -26,10 +26,11 @@ type ResourceKey = Extract<ParsedKey, { type: 'resource' }>;
 
 /** Reads the envelope of a stored resource without judging its contents: names recovered, unknown fields kept. The key decides the kind. */
 export function readEnvelope(entry: KeyValue, key: ResourceKey): Result<AnyResource, string> {
-  const parsed = parseObject(entry.value);
+  const text = entry.value;
+  const parsed = parseObject(text);
   if (!parsed.ok) return parsed;
   // There may be hundreds of thousands of these: what is as it should be is not copied.
-  const raw = entry.value.includes('null') ? (dropNulls(parsed.value) as Record<string, unknown>) : parsed.value;
+  const raw = text.includes('null') ? (dropNulls(parsed.value) as Record<string, unknown>) : parsed.value;
   for (const field of ['metadata', 'spec']) {
     raw[field] ??= {};
     if (typeof raw[field] !== 'object' || Array.isArray(raw[field])) return err(`${field} must be an object`);

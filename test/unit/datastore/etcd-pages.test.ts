@@ -19,17 +19,19 @@ class Keys {
 
   readonly range = async (request: Buffer): Promise<Buffer> => {
     let from: Buffer = Buffer.alloc(0);
+    let end: Buffer = Buffer.alloc(0);
     let limit = 0;
     let revision = 0n;
     for (const fields = new Fields(request); fields.next(); ) {
       if (fields.field === 1) from = fields.bytes;
+      if (fields.field === 2) end = fields.bytes;
       if (fields.field === 3) limit = Number(fields.number);
       if (fields.field === 4) revision = fields.number;
     }
     this.limits.push(limit);
     this.revisions.push(revision);
     this.#onAsked();
-    const left = this.keys.filter((key) => Buffer.compare(key, from) >= 0);
+    const left = this.keys.filter((key) => Buffer.compare(key, from) >= 0 && Buffer.compare(key, end) < 0);
     const header = bytes(1, message(number(1, 2n ** 64n - 1n), number(3, 2n ** 60n), number(4, 3)));
     const value = Buffer.alloc(this.size, 'v');
     const entries = left.slice(0, limit).map((key) => bytes(2, message(bytes(1, key), number(3, 7), bytes(5, value))));
@@ -66,6 +68,15 @@ describe('a list in pages', () => {
     const large = new Keys(numbered(7000), 10_000);
     await readAll(large);
     expect(large.limits[1]).toBeLessThan(2000);
+  });
+
+  test('does not ask for many keys of another folder: what these weigh is not known', async () => {
+    const folder = (name: string) =>
+      numbered(12_000).map((key) => Buffer.from(String(key).replace('/k/', `/k/${name}/`)));
+    const keys = new Keys([...folder('a'), ...folder('b'), Buffer.from('/k/c'), Buffer.from('/k/d/')], 10);
+    const { found } = await readAll(keys);
+    expect(found).toEqual(keys.keys.map(String));
+    expect(keys.limits).toEqual([5000, 20_000, 5000, 20_000, 5000]);
   });
 
   test('has smaller pages where they take long to come', async () => {
