@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Log, messageOf } from '#core';
+import { makeDirectory } from '#datastore';
 
 /** Where CNI plugins look for the MTU of a new workload (calico-datastore.md 1.8). */
 export const MTU_FILE = '/var/lib/calico/mtu';
@@ -21,7 +22,7 @@ export class CniFile {
     const text = String(fact);
     try {
       if (this.#read() === text) return;
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 });
+      makeDirectory(dirname(this.#path));
       const next = `${this.#path}.${process.pid}`;
       writeFileSync(next, text, { mode: 0o644 });
       renameSync(next, this.#path);

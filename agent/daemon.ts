@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   declarePeerMetrics,
@@ -23,6 +22,7 @@ import {
   createResources,
   declareSyncMetrics,
   Ipam,
+  makeDirectory,
   openStore,
   type Store,
   type StoreConfig,
@@ -389,8 +389,11 @@ function storeConfig(config: AgentConfig): StoreConfig {
 
 function makeRunDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o755 });
+    makeDirectory(path);
   } catch (error) {
-    throw new OperationalError('CONFIG', `--run-dir ${path} cannot be made: ${messageOf(error)}`, { cause: error });
+    const remedy = 'make it, or name another one with --run-dir or TSNET_RUN_DIR';
+    throw new OperationalError('KERNEL', `--run-dir ${path} cannot be made: ${messageOf(error)}; ${remedy}`, {
+      cause: error,
+    });
   }
 }

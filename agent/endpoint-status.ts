@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DeltaTracker, type Log, messageOf } from '#core';
-import type { WorkloadEndpoint } from '#datastore';
+import { makeDirectory, type WorkloadEndpoint } from '#datastore';
 
 /** What a CNI plugin that waits for an endpoint needs to know (calico-datastore.md 5.7). */
 interface FileContent {
@@ -34,7 +34,7 @@ export class EndpointStatusFiles {
 
   /** Makes the directory and finds the files of an earlier run; those whose endpoint is gone leave with the first `set`. */
   start(): void {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
+    makeDirectory(this.#dir);
     for (const name of readdirSync(this.#dir)) this.#files.setActual(name, '');
   }
 

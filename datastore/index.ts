@@ -26,6 +26,7 @@ export {
 } from './client/resources.ts';
 export type { ResourceEvent } from './client/watch.ts';
 export { decodeResource, encodeResource } from './codec.ts';
+export { makeDirectory } from './directory/make-directory.ts';
 export { parseDuration } from './duration.ts';
 export {
   type EndpointIdentity,

@@ -1,9 +1,9 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Clock, type Milliseconds, messageOf, OperationalError, sleep } from '#core';
 import type { Write } from '../store.ts';
 import type { InvalidObject } from '../update.ts';
 import { withLock } from './lock.ts';
+import { makeDirectory } from './make-directory.ts';
 import { type FileContents, readResourceFile, resourceFiles } from './read.ts';
 import { fingerprint, loadState, modified, type State, saveState } from './state.ts';
 import { belongsInFile, newFileFor, writeResource } from './write.ts';
@@ -38,8 +38,8 @@ export class DirectoryEngine {
   async prepare(): Promise<boolean> {
     const own = join(this.#root, '.tsnet');
     try {
-      const made = await mkdir(own, { recursive: true, mode: 0o700 });
-      return made !== undefined && made !== own;
+      const made = makeDirectory(own, 0o700);
+      return made !== undefined && made !== resolve(own);
     } catch (error) {
       this.#writable = false;
       if ((await fingerprint(this.#root).catch(() => null)) === null)
