@@ -33,6 +33,7 @@ export class Applier {
   readonly #log: Log;
   readonly #metrics: ReturnType<typeof applyMetrics>;
   readonly #backoff = new Backoff(RETRY_FIRST, RETRY_MOST);
+  readonly #onBegin: () => void;
   readonly #onPass: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   #wanted = false;
   #running: Promise<void> | undefined;
@@ -46,6 +47,8 @@ export class Applier {
     clock: Clock;
     log: Log;
     metrics: Metrics;
+    /** Before the first step of each pass: what is to be seen by all steps or by none changes here. */
+    onBegin?: () => void;
     /** After each pass: what failed, by step. */
     onPass?: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   }) {
@@ -53,6 +56,7 @@ export class Applier {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = applyMetrics(options.metrics);
+    this.#onBegin = options.onBegin ?? (() => {});
     this.#onPass = options.onPass ?? (() => {});
   }
 
@@ -96,6 +100,7 @@ export class Applier {
     const oldest = this.#oldest;
     this.#oldest = undefined;
     this.#retry?.();
+    this.#onBegin();
     const failures = new Map<string, readonly Failure[]>();
     let again: Milliseconds | undefined;
     for (const step of this.#steps) {

@@ -8,21 +8,11 @@ import {
   type SpeakerEvents,
   serveControl,
 } from '#bgp';
-import {
-  type Clock,
-  createMetrics,
-  type Log,
-  type Metrics,
-  messageOf,
-  OperationalError,
-  realClock,
-  sleep,
-} from '#core';
+import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
 import {
   createResources,
   declareSyncMetrics,
   Ipam,
-  makeDirectory,
   openStore,
   type Store,
   type StoreConfig,
@@ -55,6 +45,7 @@ import { MOST_PUBLISHED_ROUTES, Publisher } from './publisher.ts';
 import { RuleWatch } from './reconcile/watch.ts';
 import { createReconcilers, type Reconcilers } from './reconcilers.ts';
 import { RouteTable } from './routes.ts';
+import { makeRunDirectory } from './run-directory.ts';
 import { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
 import { endpointStates, type NodeStatus, nodeStatus } from './status.ts';
@@ -133,7 +124,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     pipeline.poke();
   });
   stops.push(() => closures.stop());
-  const applier = apply(base, reconcilers, endpoints, closures, bgp);
+  const applier = apply(base, reconcilers, endpoints, closures, bgp, () => dataplane.handOver());
   const dataplane = new Dataplane({ ...reconcilers, sysctl, bgp }, { applier, clock, log });
   stops.push(() => dataplane.stop());
   const watch = new RuleWatch({
@@ -181,7 +172,10 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     clock,
     log,
     onFirstSync: async () => {
-      await Promise.race([registration.first, sleep(clock, REGISTRATION_PATIENCE)]);
+      const node = await Promise.race([registration.first, sleep(clock, REGISTRATION_PATIENCE)]);
+      // A Node that has just been made is not among the updates yet, and without it nothing of this node is right.
+      if (node && !cluster.nodes.has(config.nodeName))
+        pipeline.onUpdates([{ kind: 'Node', id: config.nodeName, revision: 0n, value: node }]);
       await routes?.readBack();
       if (routes) bgp?.inherit(routes.actual.values());
       onLinks();
@@ -305,6 +299,7 @@ function apply(
   endpoints: LocalEndpoints,
   closures: Closures,
   bgp: Bgp | undefined,
+  onBegin: () => void,
 ): Applier {
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
   files.start();
@@ -315,6 +310,7 @@ function apply(
     clock,
     log,
     metrics,
+    onBegin,
     onPass: (failures) => {
       health.beat('dataplane');
       if (failures.size === 0) health.ready('dataplane');
@@ -385,15 +381,4 @@ function storeConfig(config: AgentConfig): StoreConfig {
     ...(config.etcdKey && { keyFile: config.etcdKey }),
     ...(config.etcdUsername && { username: config.etcdUsername, password: config.etcdPassword }),
   };
-}
-
-function makeRunDirectory(path: string): void {
-  try {
-    makeDirectory(path);
-  } catch (error) {
-    const remedy = 'make it, or name another one with --run-dir or TSNET_RUN_DIR';
-    throw new OperationalError('KERNEL', `--run-dir ${path} cannot be made: ${messageOf(error)}; ${remedy}`, {
-      cause: error,
-    });
-  }
 }

@@ -138,6 +138,8 @@ export class Dataplane implements Desired {
   #desired = false;
   /** What the settings of a workload interface were made from, by its name. */
   readonly #links = new Map<string, string>();
+  /** Policy and routes that came since the last pass began, in order. */
+  #waiting: (() => void)[] = [];
   readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
 
   constructor(parts: DataplaneParts, options: { applier: Applier; clock: Clock; log: Log }) {
@@ -148,11 +150,22 @@ export class Dataplane implements Desired {
   }
 
   policy(changes: PolicyChanges): void {
-    this.#parts.sets.update(changes.sets);
-    this.#parts.chains.update(changes);
+    this.#waiting.push(() => {
+      this.#parts.sets.update(changes.sets);
+      this.#parts.chains.update(changes);
+    });
   }
   routes(changes: ReadonlyMap<string, Route | undefined>): void {
-    if (changes.size > 0) this.#parts.routes?.update(changes);
+    if (changes.size > 0) this.#waiting.push(() => this.#parts.routes?.update(changes));
+  }
+  /**
+   * As a pass begins: what came in while the one before ran. Handed over in its middle, a rule could name a set that the step of the sets had not seen,
+   * and a route could stand before the policy of its workload (I1).
+   */
+  handOver(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const take of waiting) take();
   }
   overlay(intent: OverlayIntent, workloadMtu: number): void {
     this.#parts.overlay?.set(intent);

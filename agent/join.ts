@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { type Addr, Backoff, type Clock, type Family, hasCode, type Log, messageOf, parseAddr, sleep } from '#core';
-import { initialiseCluster, type Resources, type Store } from '#datastore';
+import { initialiseCluster, type Node, type Resources, type Store } from '#datastore';
 import type { CniFile } from './cni-file.ts';
 import { makeDefaultPools } from './default-pools.ts';
 import type { Health } from './health.ts';
@@ -10,8 +10,8 @@ import { type NodeClient, registerNode } from './registration.ts';
 import type { AgentConfig } from './settings.ts';
 
 export interface Joining {
-  /** Resolves after the first attempt, whatever came of it. */
-  readonly first: Promise<void>;
+  /** Resolves after the first attempt, whatever came of it: with the Node if it is registered. */
+  readonly first: Promise<Node | undefined>;
   stop(): void;
 }
 
@@ -38,23 +38,23 @@ export function joinCluster(context: JoinContext): Joining {
   return { first: first.promise, stop: () => abort.abort() };
 }
 
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((r) => {
+function deferred(): { promise: Promise<Node | undefined>; resolve: (node?: Node) => void } {
+  let resolve: (node?: Node) => void = () => {};
+  const promise = new Promise<Node | undefined>((r) => {
     resolve = r;
   });
   return { promise, resolve };
 }
 
-async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () => void): Promise<void> {
+async function attempts(context: JoinContext, signal: AbortSignal, onFirst: (node?: Node) => void): Promise<void> {
   const { clock, log, health } = context;
   const backoff = new Backoff(500, 30_000);
   const said = new Set<string>();
   while (!signal.aborted) {
     try {
-      await attempt(context);
+      const node = await attempt(context);
       health.ready('node');
-      onFirst();
+      onFirst(node);
       return;
     } catch (error) {
       const reason = messageOf(error);
@@ -67,11 +67,12 @@ async function attempts(context: JoinContext, signal: AbortSignal, onFirst: () =
   }
 }
 
-async function attempt({ config, store, resources, netlink, clock, log, nodeNameFile }: JoinContext): Promise<void> {
+async function attempt({ config, store, resources, netlink, clock, log, nodeNameFile }: JoinContext): Promise<Node> {
   await initialiseCluster(store, clock, { clusterTypes: ['tsnet', 'bgp'] });
   await makeDefaultPools(resources, config, log);
-  await registerNode(nodeClient(resources), config, await machineAddresses(netlink), clock, log);
+  const node = await registerNode(nodeClient(resources), config, await machineAddresses(netlink), clock, log);
   nodeNameFile.set(config.nodeName);
+  return node;
 }
 
 const nodeClient = (resources: Resources): NodeClient => ({

@@ -116,7 +116,7 @@ export function endpointStates({
 }: Pick<StatusParts, 'endpoints' | 'routes' | 'chains' | 'closures'>): Map<string, EndpointState> {
   const closed = new Set([...chains.quarantined, ...closures.refusals].map((q) => q.owner));
   const programmed = (route: Route): true | string => {
-    if (!routes || routes.isProgrammed(routeKey(route))) return true;
+    if (!routes || routes.isProgrammed(routeKey(route), route)) return true;
     const problem = routes.problem(routeKey(route));
     return problem ? `${problem.error} ${problem.detail}`.trim() : 'not written yet';
   };

@@ -143,9 +143,10 @@ export class RouteReconciler {
   problem(key: string): RouteProblem | undefined {
     return this.#failed.get(key)?.problem;
   }
-  /** Whether the route stands in the kernel as desired, or a stranger's equal one serves. */
-  isProgrammed(key: string): boolean {
+  /** Whether the route stands in the kernel as desired, or a stranger's equal one serves; of a route that is given, that very one. */
+  isProgrammed(key: string, route?: Route): boolean {
     const want = this.#tracker.desired(key);
+    if (want && route && !sameRoute(want, route)) return false;
     const have = this.#tracker.actual(key);
     return want !== undefined && ((have !== undefined && sameRoute(want, have)) || this.problem(key)?.served === true);
   }

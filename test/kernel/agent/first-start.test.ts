@@ -66,6 +66,11 @@ test('an empty etcd holds what the ecosystem expects after the first start, and 
   });
 });
 
+test('nothing of a first start is a reason to warn', () => {
+  const warnings = agent.log.split('\n').filter((line) => /"level":[4-6]0/.test(line));
+  expect(warnings).toEqual([]);
+});
+
 test('the files that CNI plugins need hold the name and the MTU, without a line end', () => {
   expect(agent.file('/var/lib/calico/nodename')).toBe('n1');
   expect(agent.file('/var/lib/calico/mtu')).toBe('1500');

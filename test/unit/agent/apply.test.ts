@@ -116,3 +116,22 @@ test('work left on purpose is come back to', async () => {
   expect(r.log).toHaveLength(3);
   expect(r.clock.pending).toBe(0);
 });
+
+test('what is to be seen by all steps of a pass or by none changes before its first', async () => {
+  const seen: string[] = [];
+  const applier: Applier = new Applier({
+    ...{ clock: new FakeClock(), log: silentLog, metrics: createMetrics() },
+    steps: ['a', 'b'].map((name) => ({
+      ...{ name, because: 'test' },
+      run: async () => {
+        seen.push(name);
+        if (seen.length === 2) applier.request();
+        return fine;
+      },
+    })),
+    onBegin: () => seen.push('begin'),
+  });
+  applier.request();
+  await applier.idle();
+  expect(seen).toEqual(['begin', 'a', 'b', 'begin', 'a', 'b']);
+});
