@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# npm run bench [LINE...]: the speaker beside its competitors under the same load, a table on stdout; and the whole agent at scale, one JSON object a line.
+# npm run bench [LINE...]: the speaker beside its competitors under the same load, a table on stdout; the whole agent at scale, one JSON object a line; and rules
+# and sets: what a packet pays for them, and what a change of them takes.
 # Needs root, gcc and the daemons (scripts/install.sh). LINE is one of those below; all without. PEERS and ROUNDS may be set in the environment.
 # The load generator of the speaker's lines is not part of the project: BENCH_TOOLS names the directory of peers.py and bgpload.c.
 set -euo pipefail
@@ -15,11 +16,17 @@ declare -A speaker=(
   [kernel]='--kernel --prefixes 100000'
 )
 agent=(start-policies start-netsets start-namespaces start-thousand start-nftables edits-iptables edits-nftables churn first-packet)
-[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}"
+declare -A rules=(
+  [datapath]='datapath.bench.ts 100 20'
+  [chains-nft]='chains.bench.ts nft 100'
+  [chains-legacy]='chains.bench.ts legacy 40'
+  [chains-nftables]='chains.bench.ts nftables 100'
+)
+[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}" datapath chains-nft chains-legacy chains-nftables
 wanted=()
 for line in "$@"; do
   case " ${!speaker[*]} " in *" $line "*) wanted+=("$line"); continue ;; esac
-  case " ${agent[*]} " in *" $line "*) ;; *) echo "bench: no line $line; there are ${!speaker[*]} ${agent[*]}" >&2; exit 2 ;; esac
+  case " ${agent[*]} ${!rules[*]} " in *" $line "*) ;; *) echo "bench: no line $line; there are ${!speaker[*]} ${agent[*]} ${!rules[*]}" >&2; exit 2 ;; esac
 done
 npm run --silent build >&2
 
@@ -35,7 +42,11 @@ run_speaker() {
 }
 [ ${#wanted[@]} -eq 0 ] || run_speaker "${wanted[@]}"
 for line in "$@"; do
-  case " ${agent[*]} " in *" $line "*) ;; *) continue ;; esac
+  case " ${agent[*]} " in
+    *" $line "*) bench="agent.bench.ts $line" ;;
+    *) bench=${rules[$line]:-} ;;
+  esac
   # A namespace of its own: interfaces, rules and an etcd on its loopback.
-  unshare --net node --conditions=tsnet-source --import tsx test/bench/agent.bench.ts "$line"
+  # shellcheck disable=SC2086 # a line is words
+  [ -z "$bench" ] || unshare --net node --conditions=tsnet-source --import tsx test/bench/$bench
 done

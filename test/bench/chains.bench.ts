@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import { createMetrics, type Metrics, realClock, silentLog } from '#core';
 import type { Update } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
@@ -13,11 +14,18 @@ import { SetReconciler } from '../../agent/reconcile/sets.ts';
 
 /**
  * From an update to the kernel, with 1 000 local endpoints and 10 000 rules of policy: one policy edited, one endpoint added; then a set of
- * 100 000 members built and one member changed, and a network joined to it. Root; run it inside a network namespace of its own (`unshare -n`).
+ * 100 000 members built and one member changed, and a network joined to it. Root; it refuses to run in a network namespace that is in use.
  *
  *     unshare -n node --conditions=tsnet-source --import tsx test/bench/chains.bench.ts [nft|legacy|nftables] [rounds]
  */
 
+const inUse = Object.keys(networkInterfaces()).filter((name) => name !== 'lo');
+if (inUse.length > 0) {
+  process.stderr.write(
+    `chains.bench: ${inUse.join(', ')} would be under these rules, which stay in force; use unshare -n\n`,
+  );
+  process.exit(2);
+}
 const KIND = (process.argv[2] ?? 'nft') as 'nft' | 'legacy' | 'nftables';
 const ROUNDS = Number(process.argv[3] ?? 50);
 const ENDPOINTS = 1000;
