@@ -85,7 +85,7 @@ export function planLab(options: LabOptions = {}): LabPlan {
       defaultRoute: !options.noDefaultRoute?.includes(`node-${index}`),
     }),
   );
-  const apps = range(options.workloadsPerNode ?? 2).map((n) => (n % 2 ? 'web' : 'client'));
+  const apps = range(options.workloadsPerNode ?? 2).map(appAt);
   return {
     name,
     fabric: netnsName(name, 'fabric'),
@@ -102,7 +102,9 @@ export function planLab(options: LabOptions = {}): LabPlan {
 /** The workload at `ordinal` (from 1) of the node's blocks. */
 export function planWorkload(lab: string, node: NodePlan, app: string, ordinal: number): WorkloadPlan {
   if (ordinal < 1 || ordinal > 62) throw new Error(`${node.name} has no address left in its block`);
-  const name = ordinal > 2 ? `${app}-${node.index}-${ordinal}` : `${app}-${node.index}`;
+  // The first two of a node, each of its own app, need no number.
+  const isFirst = ordinal <= 2 && app === appAt(ordinal);
+  const name = isFirst ? `${app}-${node.index}` : `${app}-${node.index}-${ordinal}`;
   const containerId = createHash('sha1').update(`${lab}/${name}`).digest('hex').slice(0, 12);
   return {
     name,
@@ -121,4 +123,5 @@ export const NETNS_PREFIX = 'tsnlab-';
 const netnsName = (lab: string, host: string): string => `${NETNS_PREFIX}${lab}-${host}`;
 export const netnsPrefix = (lab: string): string => `${NETNS_PREFIX}${lab}-`;
 
+const appAt = (ordinal: number): string => (ordinal % 2 ? 'web' : 'client');
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);

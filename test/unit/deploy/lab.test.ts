@@ -24,6 +24,18 @@ describe('the plan of a lab', () => {
   test('interface names are those of the CNI plugin: cali and 11 characters', () => {
     for (const { interfaceName } of planLab().workloads) expect(interfaceName).toMatch(/^cali[0-9a-f]{11}$/);
   });
+  test('no two workloads of a node have one name, whatever app and order they come in', () => {
+    const { nodes } = planLab();
+    for (const apps of [
+      ['web', 'web', 'web'],
+      ['client', 'client', 'web', 'client'],
+      ['web', 'client', 'client', 'web'],
+    ]) {
+      const names = apps.map((app, at) => planWorkload('lab', nodes[0], app, at + 1).name);
+      expect(new Set(names).size).toBe(names.length);
+    }
+    expect(planLab({ nodes: 1 }).workloads.map(({ name }) => name)).toEqual(['web-1', 'client-1']);
+  });
   test('a name that would not fit a namespace is refused', () => {
     expect(() => planLab({ name: '../x' })).toThrow('lab name');
     expect(() => planWorkload('lab', planLab().nodes[0], 'web', 63)).toThrow('no address left');
