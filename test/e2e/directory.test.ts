@@ -99,27 +99,6 @@ test('an edit takes effect, and so does a file that comes or goes', async () => 
   await reached(true);
 });
 
-test('an edit takes effect within a second', async () => {
-  const latency = async (wanted: boolean) => {
-    const start = performance.now();
-    for (;;) {
-      const request = { to: web.addresses[0], port: 8080, timeout: 100 };
-      const { ok } = await lab.probe(client.name).ask('tcp', request);
-      if (ok === wanted || performance.now() - start > 20_000) return performance.now() - start;
-    }
-  };
-  const times: number[] = [];
-  for (let round = 0; round < 3; round++) {
-    write('policy.yaml', policy('Deny'));
-    times.push(await latency(false));
-    write('policy.yaml', policy('Allow'));
-    times.push(await latency(true));
-  }
-  // The best of several: a busy machine may delay any one of them.
-  expect(Math.min(...times.filter((_, at) => at % 2 === 0))).toBeLessThan(1_000);
-  expect(Math.min(...times.filter((_, at) => at % 2 === 1))).toBeLessThan(1_000);
-});
-
 test('a broken file is named with line and field, and its last good content stays', async () => {
   const before = await kernelText(node);
   const broken = [

@@ -225,7 +225,7 @@ describe('other routes', () => {
 });
 
 describe('strangers', () => {
-  test('a route of ours that somebody deletes or replaces is there again within a second', async () => {
+  test("a route of ours that somebody deletes or replaces is there again, by the kernel's word and no look of ours", async () => {
     want(toLink('10.65.0.1/32', 'cali1'), toLink('fd00:65::1/128', 'cali1'));
     await apply();
     for (const [family, to] of [
@@ -233,9 +233,7 @@ describe('strangers', () => {
       [6, 'fd00:65::1'],
     ] as const) {
       ns.sh(`ip -${family} route del ${to}`);
-      const begin = performance.now();
       await until('the repair', () => shown(family).length === 1);
-      expect(performance.now() - begin).toBeLessThan(1_000);
       ns.sh(`ip -${family} route change ${to} dev cali2 metric 1024 proto 80 ${family === 4 ? 'scope link' : ''}`);
       await until('the repair', () => shown(family).join().includes('cali1'));
     }
