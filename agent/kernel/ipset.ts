@@ -11,7 +11,7 @@ const ASKED_BY_NAME = 256;
 const COMMAND_SETS = 500;
 const COMMAND_MEMBERS = 25_000;
 const AT_ONCE = 2;
-const PROMPTS = /^(ipset> )+/;
+const PROMPT = 'ipset> ';
 const NAME = /^cali[46][0t][A-Za-z0-9._:-]{1,25}$/;
 const MEMBER = /^[0-9a-fA-F.:]{2,45}(\/[0-9]{1,3})?(,(tcp|udp|sctp|udplite|[0-9]{1,3}):[0-9]{1,5})?$/;
 
@@ -130,13 +130,28 @@ function parseTerse(text: string): SetState[] {
   });
 }
 
-/** Members by set. Where commands are read from standard input, each is asked for by a prompt. */
+/** Members by set, of a million lines maybe: none is taken apart further than it must. Where commands are read from standard input, each is asked for by a prompt. */
 function parseSave(text: string): Map<string, Set<string>> {
   const sets = new Map<string, Set<string>>();
-  for (const line of text.split('\n')) {
-    const [verb, name, member] = line.replace(PROMPTS, '').split(' ', 3);
-    if (verb === 'create') sets.set(name, new Set());
-    else if (verb === 'add') sets.get(name)?.add(member);
+  let name = '';
+  let members: Set<string> | undefined;
+  for (let at = 0, end = 0; at < text.length; at = end + 1) {
+    end = text.indexOf('\n', at);
+    if (end < 0) end = text.length;
+    while (text.startsWith(PROMPT, at)) at += PROMPT.length;
+    const isAdd = text.startsWith('add ', at);
+    if (!isAdd && !text.startsWith('create ', at)) continue;
+    const start = at + (isAdd ? 4 : 7);
+    // Lines of one set follow each other.
+    if (!isAdd || !text.startsWith(`${name} `, start)) {
+      name = text.slice(start, text.indexOf(' ', start));
+      if (!isAdd) sets.set(name, new Set());
+      members = sets.get(name);
+    }
+    if (!isAdd) continue;
+    const from = start + name.length + 1;
+    const space = text.indexOf(' ', from);
+    members?.add(text.slice(from, space < 0 || space > end ? end : space));
   }
   return sets;
 }

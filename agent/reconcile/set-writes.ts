@@ -27,18 +27,10 @@ export interface Composed {
 export function compose(name: string, set: Tracked, maxElements: number): Composed | undefined {
   const { members, type, family, actual } = set;
   if (actual?.type !== type || (actual.maxElements ?? maxElements) !== maxElements) {
-    const all = new Map(members.allDesired);
-    const write = {
-      op: 'create',
-      name,
-      type,
-      family,
-      members: new Set(all.keys()),
-      maxElements,
-      current: actual,
-    } as const;
+    const all = new Set(members.allDesired.keys());
+    const write = { op: 'create', name, type, family, members: all, maxElements, current: actual } as const;
     const done = () => {
-      members.replaceActual(all);
+      replaceActual(members, all);
       set.actual = { type, maxElements };
     };
     return { set, write, size: all.size + 1, done };
@@ -51,6 +43,12 @@ export function compose(name: string, set: Tracked, maxElements: number): Compos
     for (const member of removed) members.markDeleted(member);
   };
   return { set, write: { op: 'change', name, added, removed }, size: added.size + removed.size, done };
+}
+
+/** Makes what the kernel is known to have exactly `all`; a set may have a million members, so nothing is copied. */
+export function replaceActual(members: Tracked['members'], all: ReadonlySet<string>): void {
+  for (const member of [...members.allActual.keys()]) if (!all.has(member)) members.setActual(member, undefined);
+  for (const member of all) members.setActual(member, true);
 }
 
 /** As many in one command as have this many members together. */

@@ -11,7 +11,7 @@ import {
 } from '#core';
 import { type SetChange, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
-import { batchesOf, type Composed, compose, type Tracked } from './set-writes.ts';
+import { batchesOf, type Composed, compose, replaceActual, type Tracked } from './set-writes.ts';
 
 export interface SetReconcilerOptions {
   readonly backend: SetBackend;
@@ -30,6 +30,7 @@ export interface SetOutcome {
   readonly again?: Milliseconds;
 }
 
+const NONE: ReadonlySet<string> = new Set();
 /** Members compared in one look. */
 const COMPARED = 4096;
 const DESTROYS = 5;
@@ -311,7 +312,7 @@ export class SetReconciler {
     const there = sets.filter(([name, set]) => states.get(name)?.type === set.type).map(([name]) => name);
     const found = await this.#o.backend.members(there);
     for (const [name, set] of sets) {
-      set.members.replaceActual(new Map([...(found.get(name) ?? [])].map((m) => [m, true])));
+      replaceActual(set.members, found.get(name) ?? NONE);
       set.actual = states.get(name);
       set.unread = false;
     }
