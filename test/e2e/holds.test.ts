@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   createWorkload,
@@ -47,18 +47,35 @@ async function datastoreIsFollowed(lab: Lab): Promise<void> {
   for (const [from, to] of PAIRS) await waitReach(lab, from, to, true);
 }
 
-/** Watches the main tables of a machine until stopped; gives what changed, one line each. */
-async function watchRoutes(lab: Lab, host: string): Promise<() => Promise<string>> {
+/** RTNLGRP_IPV4_ROUTE and RTNLGRP_IPV6_ROUTE as the bits of /proc/net/netlink. */
+const ROUTE_GROUPS = 0x440;
+
+/**
+ * Watches the main tables of a machine until stopped; gives what changed, one line each. It is there when the kernel has it in the groups, and it is stopped
+ * when it has said what is waited for.
+ */
+async function watchRoutes(lab: Lab, host: string): Promise<(said?: readonly string[]) => Promise<string>> {
   const name = `monitor-${host}`;
   const daemon = await Daemon.start(lab.state, {
     name,
     netns: lab.host(host).netns,
     command: ['ip', 'monitor', 'route'],
   });
+  const { pid } = daemon.record;
+  const isListening = () =>
+    readFileSync(`/proc/${pid}/net/netlink`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/ +/))
+      .some(
+        ([, , port, groups]) => Number(port) === pid && (Number.parseInt(groups, 16) & ROUTE_GROUPS) === ROUTE_GROUPS,
+      );
+  await daemon.waitFor('the watcher of routes to be told of them', () => isListening() || 'not yet');
   const before = lab.state.logText(name).length;
-  return async () => {
+  const text = () => lab.state.logText(name).slice(before);
+  return async (said = []) => {
+    await daemon.waitFor('what has happened to routes', () => said.every((one) => text().includes(one)) || text());
     await daemon.stop('SIGKILL');
-    return lab.state.logText(name).slice(before);
+    return text();
   };
 }
 
@@ -271,9 +288,9 @@ describe('a stranger', () => {
       await node.run(command.split(' '));
     await waitFor('the routes to be as before', async () => (await kernelText(node)) === before || 'not yet');
     // They may be back before anybody looks: that they were gone is in the kernel's own account.
-    const seen = await stop();
-    for (const gone of [...web.addresses, 'blackhole 10.65.1.0/26', '10.65.2.0/26', 'fd00:65:0:2::/122'])
-      expect(seen).toContain(`Deleted ${gone}`);
+    const gone = [...web.addresses, 'blackhole 10.65.1.0/26', '10.65.2.0/26', 'fd00:65:0:2::/122'];
+    const seen = await stop(gone.map((route) => `Deleted ${route}`));
+    for (const route of gone) expect(seen).toContain(`Deleted ${route}`);
   });
 
   test('who flushes our chains, removes our hooks or opens our chains is undone', async () => {
