@@ -246,6 +246,31 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     },
   );
 
+  test.runIf(isProgram)(
+    'refuses one rule among thousands of new ones: its chain is closed, all others stand, and nothing of the search is left',
+    async () => {
+      const b = bench({ script: 'real "$@"', socket: WELL });
+      const names = Array.from({ length: 900 }, (_, n) => `cali-pi-p${n}`);
+      const body = Array.from({ length: 5 }, (_, n) => ({
+        match: [],
+        action: { do: 'mark', value: n, mask: 0xff } as const,
+      }));
+      const bad = { match: [], action: { do: 'masquerade', randomFully: false } as const };
+      const chains = names.map((name, n) => ({ name, owner: name, rules: n === 700 ? [...body, bad] : body }));
+      const jumps = names.map((chain) => ({ match: [], action: { do: 'jump', chain } as const }));
+      const all = [{ name: 'cali-root', rules: jumps }, ...chains];
+      const place = { family: 4, table: 'filter' } as const;
+      b.chains.update({ chains: all.map((chain) => ({ ...place, name: chain.name, chain })) });
+      const { failures } = await b.chains.apply();
+      expect(failures.map(({ key, error }) => [key, error])).toEqual([[names[700], 'REFUSED']]);
+      expect(standing()).toEqual(WHOLE);
+      const state = (await b.backend.read(4)).filter;
+      expect(names.filter((name) => state.chains.get(name)?.length !== (name === names[700] ? 1 : 5))).toEqual([]);
+      expect(state.chains.get('cali-root')).toHaveLength(names.length);
+      expect([...state.chains.keys()].filter((name) => name.startsWith('cali-try-'))).toEqual([]);
+    },
+  );
+
   test.runIf(isProgram)('is not there: said as a failure of the table, not of a rule', async () => {
     const b = bench({ script: '', socket: none });
     for (const family of FAMILIES) rmSync(join(dir, `write-${family}`));
