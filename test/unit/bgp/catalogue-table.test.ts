@@ -169,6 +169,16 @@ describe('prefixes in the table', () => {
     expect(here.learned()).toEqual([]);
     expect(here.speaker.peers()[0].reason).toContain('5 IPv4 prefixes received, at most 4 wanted');
   });
+  test('P26 paths count, not prefixes: identifiers of one prefix are held to the limit, too', async () => {
+    await up({ ...both, maxPrefixes: 4 }, [MP4, FOUR, addPath]);
+    const paths = (from: number, to: number) =>
+      Array.from({ length: to - from + 1 }, (_, i) => update(BASE, [...u32(from + i), ...P24]));
+    say(...paths(1, 4), ...paths(1, 4));
+    expect([received(), isUp()]).toEqual([4, true]);
+    say(...paths(5, 5));
+    expect([...(peer.messages.at(-1) ?? []).slice(19)]).toEqual([6, 1, 0, 1, 1, 0, 0, 0, 4]);
+    expect(here.learned()).toEqual([]);
+  });
   test('P27 ten thousand changes of one prefix between two turns reach peers and owner as one', async () => {
     const sink = new Script(net, '10.0.0.3');
     let told = 0;
