@@ -185,12 +185,14 @@ interface Machine {
 }
 
 function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
-  const iptables = `iptables-${variant}`;
+  // Waits for the lock of legacy iptables; the nft variant has none.
+  const commandOf = (family: 4 | 6) => `${family === 4 ? 'iptables' : 'ip6tables'}-${variant} -w`;
+  const iptables = commandOf(4);
   return {
     backend: createIptables({ runner, variant }),
     sets: createIpset({ runner }),
     filter: { news: { rules: variant === 'nft', sets: false }, isOurs: (pid) => runner.isOurs(pid) },
-    dump: () => ns.sh(`${iptables}-save`),
+    dump: () => ns.sh(`iptables-${variant}-save`),
     chain: (name) => ns.sh(`${iptables} -S ${name}`),
     count: (chain) => Number(/^\s*(\d+)/m.exec(ns.sh(`${iptables} -L ${chain} -v -x -n | tail -n +3`))?.[1]),
     countSpoofed: (family) =>
@@ -203,7 +205,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
     flush: (chain) => ns.sh(`${iptables} -F ${chain}`),
     harm: [
       ...FAMILIES.flatMap((family): Machine['harm'] => {
-        const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
+        const tool = commandOf(family);
         const forward = () => ns.sh(`${tool} -S FORWARD`).split('\n');
         const jumps = () => forward().filter((line) => line.includes('-j cali-FORWARD')).length === 1;
         const tags = () => forward().filter((line) => line.includes('--ctstatus NONE'));
