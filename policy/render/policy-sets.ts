@@ -2,7 +2,7 @@ import { FAMILIES, type Family } from '#core';
 import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
 import type { SetChange, SetId, SetType } from '../types.ts';
 import type { RenderConfig } from './config.ts';
-import { isSix, NONE, ofFamily } from './sets.ts';
+import { EVERYTHING, isSix, NONE, ofFamily } from './sets.ts';
 
 /** What a set is called in chains of the family now; null: it is vacant there, so no packet's address is in it. */
 export type SetName = (id: SetId, family: Family) => SetId | null;
@@ -12,6 +12,8 @@ interface Half {
   members: number;
   /** Members that are more than one address. */
   networks: number;
+  /** Those members that are everything, or a half of it (`EVERYTHING`). */
+  wide: ReadonlySet<string>;
   /** As it was told; undefined: it is vacant. */
   type: SetType | undefined;
 }
@@ -59,8 +61,7 @@ export class PolicySets {
           const isKnown = known.halves.has(family);
           count(known, family, added.get(id), 1);
           count(known, family, removed.get(id), -1);
-          const delta = { added: ofFamily(added.get(id), family), removed: ofFamily(removed.get(id), family) };
-          this.#change(known, family, delta, isKnown, out);
+          this.#change(known, family, deltaOf(known, family, added.get(id), removed.get(id)), isKnown, out);
         }
     }
     return out;
@@ -120,6 +121,28 @@ function gone({ set, halves }: Known, family: Family): SetChange[] {
 type Delta = NonNullable<SetChange['members']>;
 const NOTHING: Delta = { added: NONE, removed: NONE };
 
+/** What changes for the kernel. Where everything is a member its halves are too, and one that is a member by itself stays when everything goes. */
+function deltaOf(
+  { halves }: Known,
+  family: Family,
+  added: ReadonlySet<string> = NONE,
+  removed: ReadonlySet<string> = NONE,
+): Delta {
+  const delta = { added: ofFamily(added, family), removed: ofFamily(removed, family) };
+  const { prefix, halves: both } = EVERYTHING[family];
+  const half = halves.get(family)!;
+  const all = [prefix, ...both];
+  if (half.wide.size === 0 && !all.some((member) => added.has(member))) return delta;
+  const before = new Set(half.wide.has(prefix) ? both : half.wide);
+  half.wide = new Set(all.filter((m) => added.has(m) || (half.wide.has(m) && !removed.has(m))));
+  const after = new Set(half.wide.has(prefix) ? both : half.wide);
+  const others = (members: ReadonlySet<string>) => [...members].filter((member) => !both.includes(member));
+  return {
+    added: new Set([...others(delta.added), ...[...after].filter((m) => !before.has(m))]),
+    removed: new Set([...others(delta.removed), ...[...before].filter((m) => !after.has(m))]),
+  };
+}
+
 const change = ({ id, owner }: ResolvedSet, type: SetType, family: Family, members: Delta | null): SetChange => ({
   id: named(id, type),
   type,
@@ -132,7 +155,7 @@ const named = (id: SetId, type: SetType): SetId => (type === 'hash:ip' ? `a${id}
 
 /** Adds the members of the family to what is counted, or, with -1, takes them away. */
 function count({ halves }: Known, family: Family, members: ReadonlySet<string> | undefined, sign: 1 | -1): void {
-  const half: Half = halves.get(family) ?? { members: 0, networks: 0, type: undefined };
+  const half: Half = halves.get(family) ?? { members: 0, networks: 0, wide: NONE, type: undefined };
   halves.set(family, half);
   const host = family === 4 ? '/32' : '/128';
   for (const member of members ?? NONE) {

@@ -20,14 +20,19 @@ export function isSix(member: string): boolean {
   return (comma < 0 ? member : member.slice(0, comma)).includes(':');
 }
 
-/** hash:net takes no /0; two halves say the same. Host prefixes are written as ipset prints them. */
+/** hash:net takes no /0; two halves say the same. */
+export const EVERYTHING: Record<Family, { readonly prefix: string; readonly halves: readonly string[] }> = {
+  4: { prefix: '0.0.0.0/0', halves: ['0.0.0.0/1', '128.0.0.0/1'] },
+  6: { prefix: '::/0', halves: ['::/1', '8000::/1'] },
+};
+
+/** Host prefixes are written as ipset prints them. */
 function addMember(out: Set<string>, member: string): void {
-  if (member === '0.0.0.0/0') out.add('0.0.0.0/1').add('128.0.0.0/1');
-  else if (member === '::/0') out.add('::/1').add('8000::/1');
-  else {
-    const host = isSix(member) ? '/128' : '/32';
-    out.add(member.endsWith(host) ? member.slice(0, -host.length) : member);
-  }
+  const family = isSix(member) ? 6 : 4;
+  const { prefix, halves } = EVERYTHING[family];
+  const host = family === 6 ? '/128' : '/32';
+  if (member === prefix) for (const half of halves) out.add(half);
+  else out.add(member.endsWith(host) ? member.slice(0, -host.length) : member);
 }
 
 export interface WantedSet {

@@ -55,6 +55,21 @@ describe('with nftables', () => {
     expect(sets.nameOf('s:1', 4)).toBe('s:1');
   });
 
+  test.each([
+    ['4', '0.0.0.0/0', '0.0.0.0/1', '128.0.0.0/1'],
+    ['6', '::/0', '::/1', '8000::/1'],
+  ])('IPv%s: everything is two halves, and a half that is a member by itself outlives it', (family, all, low, high) => {
+    const sets = new PolicySets({ ...config, families: family === '4' ? [4] : [6] });
+    const id = `${family} s:1 hash:net`;
+    const apply = (added: string[], removed: string[] = []) =>
+      sets.apply(changes(nets, undefined, added, removed)).changes.map(short);
+    expect(sets.apply(changes(nets, nets, [low])).changes.map(short)).toEqual([`${id} +${low}`]);
+    expect(apply([all])).toEqual([`${id} +${high}`]);
+    expect(apply([high], [low])).toEqual([]);
+    expect(apply([], [all])).toEqual([`${id} -${low}`]);
+    expect(apply([all], [high])).toEqual([`${id} +${low}`]);
+  });
+
   test('a set of ports is what it is', () => {
     const sets = new PolicySets(config);
     expect(sets.apply(changes(ports, ports, ['10.0.0.1,tcp:80'])).changes.map(short)).toEqual([
