@@ -80,6 +80,8 @@ class BgpSpeaker implements Speaker {
   #firstOut = 0;
   #draining = false;
   #restart: RestartWatch | null = null;
+  /** The restart is over, and the owner is to hear of it. */
+  #mustTellRestart = false;
 
   constructor(events: SpeakerEvents, { clock, log, transport, openBfd, defer }: SpeakerContext) {
     this.#events = events;
@@ -247,7 +249,12 @@ class BgpSpeaker implements Speaker {
       more = peers[(this.#firstOut + i) % peers.length].pump(isSpent);
       if (more) this.#firstOut = (this.#firstOut + i) % peers.length;
     }
-    return this.#tellOwner() || more;
+    const isUntold = this.#tellOwner();
+    if (this.#mustTellRestart && !isUntold) {
+      this.#mustTellRestart = false;
+      this.#events.onRestartComplete?.();
+    }
+    return isUntold || more;
   }
   #tellOwner(): boolean {
     let more = false;
@@ -262,9 +269,10 @@ class BgpSpeaker implements Speaker {
     }
     return more;
   }
+  /** The owner hears of it after all that the peers have told, or it would remove routes that are confirmed in the same breath. */
   #onRestartComplete(): void {
     for (const peer of this.#neighbours.all) if (peer.outbound) peer.outbound.isDeferred = false;
+    this.#mustTellRestart = true;
     this.#loop.wake();
-    this.#events.onRestartComplete?.();
   }
 }

@@ -277,6 +277,13 @@ describe('restarts of ours (RFC 4724 §4.1)', () => {
     expect(here.restartsComplete).toBe(1);
     expect(told()).toBe(2);
   });
+  test('the owner hears of the end after all that the peers have told, also when routes and End-of-RIB come in one breath', async () => {
+    await restarted(restart());
+    peer.send(update(BASE, P24), update([]));
+    net.pass(0.5);
+    expect(here.restartsComplete).toBe(1);
+    expect(here.knownAtRestart).toEqual(['20.0.0.0/24']);
+  });
   test('F25 a peer that restarts as well is not waited for', async () => {
     await restarted(restart({ restarting: true }));
     expect([here.restartsComplete, told()]).toEqual([1, 2]);

@@ -275,6 +275,8 @@ export class Node {
   readonly asNumber: number;
   readonly best = new Map<Prefix, NonNullable<BestChange['best']>>();
   restartsComplete = 0;
+  /** What was known when the owner heard that a restart is complete. */
+  knownAtRestart: readonly string[] = [];
   peers: PeerConfig[] = [];
   readonly #net: Network;
 
@@ -291,6 +293,7 @@ export class Node {
         },
         onRestartComplete: () => {
           this.restartsComplete++;
+          this.knownAtRestart = this.learned();
         },
       },
       {
