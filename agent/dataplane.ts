@@ -138,7 +138,7 @@ export class Dataplane implements Desired {
   #desired = false;
   /** What the settings of a workload interface were made from, by its name. */
   readonly #links = new Map<string, string>();
-  /** Policy and routes that came since the last pass began, in order. */
+  /** Policy and routes that came since the last pass began, in order: one entry a turn, so a pass that hangs makes this longer until its bound ends it. */
   #waiting: (() => void)[] = [];
   readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
 

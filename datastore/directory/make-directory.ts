@@ -2,7 +2,7 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
- * Makes a directory, and those above it that are missing; resolves with the topmost that had to be made. Node's own `recursive` never ends where the kernel
+ * Makes a directory, and those above it that are missing; returns the topmost that had to be made, undefined if none had. Node's own `recursive` never ends where the kernel
  * says ENOENT of a name whose parent is there, as it does under /proc. Throws what the file system says.
  */
 export function makeDirectory(path: string, mode = 0o755): string | undefined {
