@@ -1,5 +1,5 @@
 import { concat, endpoint, endpoints, LOCAL, namespaces, sixLabels, tagPolicies } from '../shapes.ts';
-import { MeasuredAgent, type Metrics, Rig, rounded } from './rig.ts';
+import { type Answer, MeasuredAgent, type Metrics, Rig, rounded } from './rig.ts';
 import type { Report } from './start.ts';
 
 /**
@@ -29,11 +29,10 @@ export async function measureChurn(line: string, report: Report): Promise<void> 
     await rig.load(concat(tagPolicies(1000), namespaces(100), remote, endpoints(ON_NODE, LOCAL)));
     const agent = new MeasuredAgent();
     await agent.ready();
-    const collect = async () => COLLECT && report(line, { memory_in_use_mb: described(await agent.collected()) });
-    await collect();
+    if (COLLECT) report(line, { memory_in_use_mb: described(await agent.asked()) });
     for (let round = 0; round < ROUNDS; round++) {
       report(line, await churn(rig, agent));
-      await collect();
+      if (COLLECT) report(line, { memory_in_use_mb: described(await agent.asked()) });
     }
     await agent.stop();
   } finally {
@@ -42,6 +41,7 @@ export async function measureChurn(line: string, report: Report): Promise<void> 
 }
 
 async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, number | string>> {
+  await agent.asked();
   const before = { memory: agent.memory(), cpu: agent.cpu(), metrics: await agent.metrics() };
   const started = performance.now();
   const queues: number[] = [];
@@ -76,12 +76,14 @@ async function churn(rig: Rig, agent: MeasuredAgent): Promise<Record<string, num
     waited = agent.waited();
   }
   const seconds = (performance.now() - started) / 1000;
+  const { lag } = await agent.asked();
   const after = await agent.metrics();
   return {
     sent_per_s: Math.round(sent / seconds),
     waiting_for_etcd_most: mostOnTheWay,
     refused_by_etcd: failed,
     queue_each_5s: queues.join(' '),
+    loop_lag_ms: `p50 ${lag.p50} p99 ${lag.p99} max ${lag.max}`,
     loop_lag_p99_ms_each_5s: lags.map(rounded).join(' '),
     // What the machine's other work does to the lag.
     waited_for_processor_ms_each_5s: waits.map(Math.round).join(' '),
@@ -108,7 +110,7 @@ function quantile(share: number, before: Metrics, after: Metrics): string {
   return 'unknown';
 }
 
-const described = (memory: Awaited<ReturnType<MeasuredAgent['collected']>>): string =>
+const described = ({ memory }: Answer): string =>
   `heap ${memory.heapUsed} external ${memory.external} resident ${memory.rss}`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

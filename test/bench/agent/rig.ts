@@ -12,8 +12,8 @@ import { entryOf, LOCAL, type Shaped } from '../shapes.ts';
 const PODS = `tsn-pods-${process.pid}`;
 /** Operations in a transaction: etcd's limit. */
 const BATCH = 128;
-/** What answers `collected`. */
-const COLLECT = new URL('collect.mjs', import.meta.url).href;
+/** What answers `asked`. */
+const ANSWER = new URL('answer.mjs', import.meta.url).href;
 /** Transactions on their way to etcd while a cluster is loaded. */
 const IN_FLIGHT = 4;
 
@@ -86,13 +86,7 @@ export class MeasuredAgent {
   constructor(settings: { readonly env?: Record<string, string>; readonly nodeFlags?: readonly string[] } = {}) {
     this.process = new AgentProcess(
       { NODENAME: LOCAL, ETCD_ENDPOINTS: 'http://127.0.0.1:2379', IP: '192.0.2.1/24', ...settings.env },
-      [
-        '--expose-gc',
-        '--import',
-        COLLECT,
-        ...(settings.nodeFlags ?? []),
-        ...(process.env.NODE_FLAGS?.split(' ') ?? []),
-      ],
+      ['--expose-gc', '--import', ANSWER, ...(settings.nodeFlags ?? []), ...(process.env.NODE_FLAGS?.split(' ') ?? [])],
     );
   }
 
@@ -122,9 +116,9 @@ export class MeasuredAgent {
     const of = (field: string) => Math.round(Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) / 1024);
     return { peak: of('VmHWM'), now: of('VmRSS') };
   }
-  /** Megabytes by kind, as Node.js names them, when all garbage has been collected; a pause of some tenths of a second for it. */
-  async collected(): Promise<{ readonly rss: number; readonly heapUsed: number; readonly external: number }> {
-    const file = `${this.process.runDir}/memory.json`;
+  /** What it says of itself: lateness of its loop since it was asked last, in milliseconds, and megabytes by kind, as Node.js names them (see answer.mjs). */
+  async asked(): Promise<Answer> {
+    const file = `${this.process.runDir}/answer.json`;
     rmSync(file, { force: true });
     process.kill(this.process.pid, 'SIGUSR2');
     while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, POLL));
@@ -147,6 +141,11 @@ export class MeasuredAgent {
   #seconds(): number {
     return (performance.now() - this.started) / 1000;
   }
+}
+
+export interface Answer {
+  readonly lag: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly memory: { readonly rss: number; readonly heapUsed: number; readonly external: number };
 }
 
 export type Metrics = ReadonlyMap<string, number>;
