@@ -1,6 +1,7 @@
-import { appendFileSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Clock, messageOf } from '#core';
+import { makeDirectory } from '#datastore';
 import type { Conf } from './conf.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -38,7 +39,7 @@ export function createJournal(conf: Conf, clock: Clock, stderr: { write(text: st
 }
 
 function append(file: string, line: string, most: number): void {
-  mkdirSync(dirname(file), { recursive: true });
+  makeDirectory(dirname(file));
   if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > most) renameSync(file, `${file}.1`);
   appendFileSync(file, line, { mode: 0o644 });
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { messageOf } from '#core';
+import { makeDirectory } from '#datastore';
 import type { Call } from './call.ts';
 
 /** How long others' turns may take before we go on without the lock; seconds. */
@@ -28,7 +28,7 @@ async function lock({ conf, journal }: Call): Promise<() => void> {
     return () => {};
   };
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    makeDirectory(dirname(file));
   } catch (error) {
     return failed(messageOf(error));
   }
