@@ -37,6 +37,11 @@ export function declarePeerMetrics(metrics: Metrics, peers: () => readonly PeerS
     gauge.reset();
     for (const { address, flaps } of each()) gauge.set({ peer: address }, flaps);
   });
+  metrics.gauge('tsnet_bgp_peer_faults', 'Faults in UPDATEs of the peer', ['peer', 'kind'], (gauge) => {
+    gauge.reset();
+    for (const { address, faults } of each())
+      for (const [kind, count] of Object.entries(faults)) gauge.set({ peer: address, kind }, count);
+  });
   metrics.gauge('tsnet_bgp_peer_messages', 'BGP messages of the session', ['peer', 'type', 'direction'], (gauge) => {
     gauge.reset();
     for (const { address, messages } of each())

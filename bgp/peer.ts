@@ -1,6 +1,7 @@
 import { type Addr, addrBytes, type Clock, FAMILIES, type Family, familyOf, type Log } from '#core';
 import { addrToId } from './attributes.ts';
 import type { Bfd, BfdHandle } from './bfd/endpoint.ts';
+import { Faults } from './faults.ts';
 import type { DownReason } from './fsm/types.ts';
 import type { Groups } from './groups.ts';
 import { LIMIT_HOLD, limitData, PrefixLimit } from './limits.ts';
@@ -59,8 +60,7 @@ export class Peer {
   #bfd: BfdHandle | null = null;
   since: Date;
   flaps = 0;
-  /** Treated as withdrawn (RFC 7606), and weaker faults. */
-  readonly faults = { withdrawn: 0, noted: 0 };
+  readonly faults: Faults;
   #closed = false;
   readonly #limits: { readonly in: PrefixLimit; readonly out: PrefixLimit };
   /** The session is down because a limit was exceeded. */
@@ -86,6 +86,7 @@ export class Peer {
         context.loop.wake();
       },
     });
+    this.faults = new Faults(context.log, config.name);
     this.#limits = {
       in: new PrefixLimit(context.log, config.name, 'received'),
       out: new PrefixLimit(context.log, config.name, 'advertised'),
@@ -290,12 +291,8 @@ export class Peer {
     return this.inbound !== null;
   }
   #onUpdate(update: Update): void {
-    if (update.fault) {
-      this.faults.withdrawn++;
-      this.#c.log.warn({ peer: this.#config.name, reason: update.fault.reason }, 'routes treated as withdrawn');
-    }
-    this.faults.noted += update.notes.length;
-    this.inbound?.update(update);
+    this.faults.note(update);
+    if (this.inbound) this.faults.refuse(this.inbound.update(update));
     if (update.endOfRib !== null) this.retention.endOfRib(update.endOfRib);
     else if (update.announced.length > 0) this.#checkLimit();
   }

@@ -45,6 +45,7 @@ export function peerStatus(peer: Peer, ribs: Readonly<Record<Family, Rib>>, spea
     bfd: peer.bfdState === null ? null : { state: peer.bfdState },
     prefixes,
     messages: structuredClone(machine.messages),
+    faults: peer.faults.counts,
     flaps: peer.flaps,
     lastError: machine.lastError,
     reason: up ? null : reasonOf(peer),

@@ -196,6 +196,8 @@ export interface PeerStatus {
   /** `limit`: the most that may be received, where there is a limit. */
   prefixes: Partial<Record<FamilyName, { received: number; accepted: number; advertised: number; limit?: number }>>;
   messages: Record<string, { in: number; out: number }>;
+  /** What was wrong in its UPDATEs: routes treated as withdrawn (RFC 7606), weaker faults, paths not kept because there are too many of one prefix. */
+  faults: { withdrawn: number; noted: number; refused: number };
   flaps: number;
   lastError: string | null;
   /** Why it is not Established, for a person; null when it is. */

@@ -19,6 +19,9 @@ export interface RibOptions {
   isReachable(hop: number, source: number): boolean;
 }
 
+/** Paths of one prefix that one source may have. What more it announces (RFC 7911 sets no limit) would make every look at that prefix dearer, for all. */
+export const MOST_KEPT = 256;
+
 /** How many paths a source has. */
 export interface PathCounts {
   received: number;
@@ -97,14 +100,16 @@ export class Rib {
     this.#outs = this.#outs.filter((other) => other !== out);
   }
 
-  /** Announces the prefixes of the block with one set; `received` is held by the caller. */
-  announce(source: number, run: number, nlri: NlriBlock, received: number, accepted: Accepted): void {
+  /** Announces the prefixes of the block with one set; `received` is held by the caller. Returns how many were not taken: they are beyond `MOST_KEPT`. */
+  announce(source: number, run: number, nlri: NlriBlock, received: number, accepted: Accepted): number {
     const { addr, length, pathId, count } = nlri;
+    let refused = 0;
     for (let i = 0; i < count; i++) {
       const id = this.prefixes.intern(addr, i, length[i]);
       const attr = typeof accepted === 'number' ? accepted : accepted(id);
-      this.#announceOne(id, source, run, pathId === null ? 0 : pathId[i], received, attr);
+      if (!this.#announceOne(id, source, run, pathId === null ? 0 : pathId[i], received, attr)) refused++;
     }
+    return refused;
   }
   withdraw(source: number, nlri: NlriBlock): void {
     const { addr, length, pathId, count } = nlri;
@@ -182,20 +187,22 @@ export class Rib {
     return row;
   }
 
-  #announceOne(id: number, source: number, run: number, pathId: number, received: number, attr: number): void {
+  /** False: the source has as many paths of this prefix as it may have. */
+  #announceOne(id: number, source: number, run: number, pathId: number, received: number, attr: number): boolean {
     const { paths, attributes } = this;
     let row = this.rowOf(id, source, pathId);
     // Whether the path counts, or did.
     let counts = attr !== 0;
     if (row !== 0) {
       paths.run[row] = run;
-      if (paths.received[row] === received && paths.attr[row] === attr) return;
+      if (paths.received[row] === received && paths.attr[row] === attr) return true;
       attributes.hold(received);
       attributes.release(paths.received[row]);
       paths.received[row] = received;
       counts ||= paths.attr[row] !== 0;
       this.#setAttr(row, attr);
     } else {
+      if (pathId !== 0 && this.#pathsOf(id, source) >= MOST_KEPT) return false;
       row = paths.add(id, source, pathId);
       this.prefixes.hold(id);
       attributes.hold(received);
@@ -207,6 +214,13 @@ export class Rib {
       this.#setAttr(row, attr);
     }
     if (counts) this.#settle(id, row);
+    return true;
+  }
+  #pathsOf(id: number, source: number): number {
+    const { paths } = this;
+    let count = 0;
+    for (let row = this.prefixes.head[id]; row !== 0; row = paths.next[row]) if (paths.source[row] === source) count++;
+    return count;
   }
   #setAttr(row: number, attr: number): void {
     const { paths, attributes } = this;

@@ -36,10 +36,12 @@ export class Inbound {
     this.#peerType = profile.ebgp ? 'eBGP' : 'iBGP';
   }
 
-  /** Withdrawals first, then announcements (RFC 4271 §4.3). */
-  update(update: Update): void {
+  /** Withdrawals first, then announcements (RFC 4271 §4.3). Returns how many paths were not taken, because the peer has as many of their prefix as it may have. */
+  update(update: Update): number {
     for (const nlri of update.withdrawn) this.#c.ribs[nlri.family].withdraw(this.source, nlri);
-    for (const announcement of update.announced) this.#announce(announcement);
+    let refused = 0;
+    for (const announcement of update.announced) refused += this.#announce(announcement);
+    return refused;
   }
   /** The set of a path after import, held for the caller, and 0 when it is not accepted. */
   accept(family: Family, prefix: number, received: number): number {
@@ -57,18 +59,19 @@ export class Inbound {
     this.profile = { ...this.profile, allowOwnAs };
   }
 
-  #announce({ nlri, attributes: value }: Announcement) {
+  #announce({ nlri, attributes: value }: Announcement): number {
+    let refused: number;
     const { attributes } = this.#c;
     const rib = this.#c.ribs[nlri.family];
     const received = attributes.intern(value);
     const run = this.#runs[nlri.family];
     if (this.#policy.byAttributes) {
       const accepted = this.accept(nlri.family, 0, received);
-      rib.announce(this.source, run, nlri, received, accepted);
+      refused = rib.announce(this.source, run, nlri, received, accepted);
       if (accepted !== 0) attributes.release(accepted);
     } else {
       const held: number[] = [];
-      rib.announce(this.source, run, nlri, received, (prefix) => {
+      refused = rib.announce(this.source, run, nlri, received, (prefix) => {
         const accepted = this.accept(nlri.family, prefix, received);
         if (accepted !== 0) held.push(accepted);
         return accepted;
@@ -76,6 +79,7 @@ export class Inbound {
       for (const id of held) attributes.release(id);
     }
     attributes.release(received);
+    return refused;
   }
   #facts(family: Family, prefix: number): RouteFacts {
     const source = this.profile.ebgp ? 'ebgp' : 'ibgp';

@@ -156,6 +156,15 @@ describe('prefixes in the table', () => {
     const told = here.speaker.routes({ advertised: addr('10.0.0.3'), prefix: prefix('20.0.0.0/24') });
     expect(told.filter((route) => route.reason === null)).toHaveLength(8);
   });
+  test('P11 of more paths of one prefix than are kept, the rest is counted and ignored, and nothing is reset', async () => {
+    await up(both, [MP4, FOUR, addPath]);
+    say(...Array.from({ length: 300 }, (_, i) => update(BASE, [...u32(i + 1), ...P24, ...u32(i + 1), 8, 9])));
+    expect(here.speaker.peers()[0]).toMatchObject({ flaps: 0, prefixes: { ipv4: { received: 512 } } });
+    expect(here.speaker.peers()[0].faults).toEqual({ withdrawn: 0, noted: 0, refused: 88 });
+    // What is kept can still change and go, and makes room.
+    say(update([], [], [...u32(7), ...P24]), update(BASE, [...u32(300), ...P24]), update(BASE, [...u32(1), ...P24]));
+    expect(here.speaker.peers()[0]).toMatchObject({ prefixes: { ipv4: { received: 512 } }, faults: { refused: 88 } });
+  });
   test('P26 at three quarters a warning, beyond the limit N 6/1 with AFI, SAFI and limit', async () => {
     await up({ maxPrefixes: 4 });
     say(update(BASE, [8, 21, 8, 22, 8, 23, 8, 24]));

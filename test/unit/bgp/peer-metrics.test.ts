@@ -10,6 +10,7 @@ const peer = (address: string, state: PeerStatus['state']): PeerStatus =>
     flaps: 2,
     prefixes: { ipv4: { received: 3, accepted: 2, advertised: 1 } },
     messages: { update: { in: 5, out: 6 } },
+    faults: { withdrawn: 7, noted: 8, refused: 9 },
   }) as unknown as PeerStatus;
 
 test('each peer, and sums by state', async () => {
@@ -20,6 +21,7 @@ test('each peer, and sums by state', async () => {
   expect(text).toContain('tsnet_bgp_sessions{state="Idle"} 0');
   expect(text).toContain('tsnet_bgp_peer_established{peer="fd00::1"} 0');
   expect(text).toContain('tsnet_bgp_peer_prefixes{peer="10.0.0.1",family="ipv4",kind="accepted"} 2');
+  expect(text).toContain('tsnet_bgp_peer_faults{peer="10.0.0.1",kind="refused"} 9');
   expect(text).toContain('tsnet_bgp_peer_flaps{peer="10.0.0.1"} 2');
   expect(text).toContain('tsnet_bgp_peer_messages{peer="10.0.0.1",type="update",direction="out"} 6');
 });

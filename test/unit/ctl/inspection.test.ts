@@ -34,6 +34,7 @@ const peer = (address: string, more: Partial<PeerStatus> = {}): PeerStatus => ({
   addPath: { receive: false, send: false },
   bfd: null,
   prefixes: { ipv4: { received: 3, accepted: 2, advertised: 1 }, ipv6: { received: 1, accepted: 1, advertised: 1 } },
+  faults: { withdrawn: 0, noted: 0, refused: 0 },
   messages: {},
   flaps: 0,
   lastError: null,
