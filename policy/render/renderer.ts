@@ -1,4 +1,4 @@
-import { FAMILIES, OperationalError } from '#core';
+import { FAMILIES, type Family, OperationalError } from '#core';
 import type {
   ActivePolicy,
   ActiveProfile,
@@ -9,7 +9,7 @@ import type {
 } from '../resolved.ts';
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
-import { idleFamilies } from './idle.ts';
+import { closedFamilies, idleFamilies } from './idle.ts';
 import { type HooksByFamily, Library, plain } from './library.ts';
 import { codePoints } from './mangle-table.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
@@ -31,6 +31,8 @@ export interface RenderState {
   readonly hosts: ReadonlyMap<string, ResolvedHost>;
   /** Ids of endpoints that must pass nothing, established flows included. */
   readonly closed: ReadonlySet<string>;
+  /** Families in which nothing of a workload passes. */
+  readonly closedFamilies: ReadonlySet<Family>;
   /** Another number whenever the selector of a known policy changed, because the groups follow from selectors. */
   readonly selectors: number;
 }
@@ -61,6 +63,7 @@ class TableRenderer implements Renderer {
   readonly #library = new Library();
   readonly #workloads = new Workloads(this.#library);
   #clusterMembers: ReadonlyMap<string, WantedSet> = new Map();
+  #idle: ReadonlySet<Family> = new Set();
   #hooksBefore = '';
   #selectors = 0;
   /** Whether what `tableLayout` declares may be another one. */
@@ -157,8 +160,8 @@ class TableRenderer implements Renderer {
   }
 
   #flush(endpoints: PolicyChanges['endpoints'], change?: (sets: PolicySets) => SetsChanged): PolicyChanges {
+    const changed = [this.#noteIdle(), ...(change ? [change(this.#sets)] : [])];
     const state = this.#state();
-    const changed = [...(this.#isLayoutDue ? [this.#noteIdle()] : []), ...(change ? [change(this.#sets)] : [])];
     for (const { renamed } of changed) this.#rename(renamed);
     this.#workloads.declare(state);
     const hooks = this.#isLayoutDue ? this.#layOut(state) : undefined;
@@ -169,7 +172,10 @@ class TableRenderer implements Renderer {
   }
 
   #noteIdle(): SetsChanged {
-    return this.#sets.setIdle(idleFamilies(this.#facts.pools, this.#workloads.all.values(), this.#hosts.values()));
+    const idle = idleFamilies(this.#facts.pools, this.#workloads.all.values(), this.#hosts.values());
+    if (FAMILIES.some((family) => idle.has(family) !== this.#idle.has(family))) this.#isLayoutDue = true;
+    this.#idle = idle;
+    return this.#sets.setIdle(idle);
   }
 
   /** The hooks if they are other ones than before. */
@@ -202,6 +208,7 @@ class TableRenderer implements Renderer {
       workloads: this.#workloads.all,
       hosts: this.#hosts,
       closed: this.#closed,
+      closedFamilies: closedFamilies(this.#idle, this.#config),
       selectors: this.#selectors,
     };
   }

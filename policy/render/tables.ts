@@ -28,7 +28,7 @@ import { codePoints, dscpChain, EGRESS_DSCP, mangleChains, mangleHooks } from '.
 import { chainName } from './names.ts';
 import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
 import { DROP, RETURN, rule } from './phrases.ts';
-import type { Direction } from './policy-chains.ts';
+import { type Direction, denyAction } from './policy-chains.ts';
 import { rawHooks, rawOutput, rawPrerouting, rpfSkipChain } from './raw-table.ts';
 import type { RenderState } from './renderer.ts';
 
@@ -67,10 +67,10 @@ export function isSameToLayout(before: ResolvedWorkload | undefined, now: Resolv
 
 type Endpoints = ReadonlyMap<string, ResolvedWorkload>;
 
-/** What the filter table has for workloads, in both families alike. */
+/** What the filter table has for workloads, in both families alike but for those in which nothing of them passes. */
 interface WorkloadLayout {
   readonly needs: Pick<FilterNeeds, 'closed' | 'rateFrom' | 'rateTo'>;
-  readonly dispatch: readonly Chain[];
+  readonly dispatch: Record<Family, readonly Chain[]>;
   readonly rates: readonly RateLimit[];
 }
 
@@ -91,7 +91,7 @@ function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoi
   const rates = rateLimits(names, endpoints);
   const unknown = [rule([], DROP, 'unknown interface')];
   const toClosed = { names: closed, chainOf: () => CLOSED_CHAIN, first: [], otherwise: [] };
-  const dispatches: Dispatch[] = [
+  const toWorkloads: Dispatch[] = [
     {
       root: FROM_WORKLOAD,
       side: 'in',
@@ -108,9 +108,20 @@ function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoi
       first: [clearVerdict(config)],
       otherwise: unknown,
     },
+  ];
+  const others: Dispatch[] = [
     { root: CLOSED_FROM, side: 'in', ...toClosed },
     { root: CLOSED_TO, side: 'out', ...toClosed },
     ...DIRECTIONS.map((direction) => toRates(direction, rates)),
+  ];
+  const closing = [rule([], denyAction(config, 'filter'), 'nobody here has an address of this family')];
+  const toNobody = toWorkloads.map((to) => ({ ...to, names: [], otherwise: closing }));
+  const made = (name: string, dispatches: readonly Dispatch[]) =>
+    dispatches.flatMap((dispatch) => dispatchChains(state, library, `${name} ${dispatch.root}`, dispatch));
+  const rest = made('dispatch', others);
+  const dispatchOf = (family: Family) => [
+    ...(state.closedFamilies.has(family) ? made('closing', toNobody) : made('dispatch', toWorkloads)),
+    ...rest,
   ];
   return {
     needs: {
@@ -118,14 +129,14 @@ function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoi
       rateFrom: rates.some((limit) => limit.direction === 'egress'),
       rateTo: rates.some((limit) => limit.direction === 'ingress'),
     },
-    dispatch: dispatches.flatMap((dispatch) => dispatchChains(state, library, dispatch)),
+    dispatch: { 4: dispatchOf(4), 6: dispatchOf(6) },
     rates,
   };
 }
 
 /** Chains of one dispatch; those that hold for the interfaces of now are the same as before. */
-function dispatchChains({ config }: RenderState, library: Library, dispatch: Dispatch): readonly Chain[] {
-  const made = library.memo<Dispatched>(`dispatch ${dispatch.root}`, [config, dispatch.names.join()], (before) => {
+function dispatchChains({ config }: RenderState, library: Library, name: string, dispatch: Dispatch): readonly Chain[] {
+  const made = library.memo<Dispatched>(name, [config, dispatch.names.join()], (before) => {
     if (config.dispatch === 'map') return { config, chains: dispatchMap(dispatch) };
     const tree = dispatchTree(dispatch, before?.config === config ? before.tree : undefined);
     return { config, tree, chains: [...chainsOf(tree)] };
@@ -195,7 +206,7 @@ function declareFilter(
   for (const chain of verdictChains(config)) library.declare(family, chain.name, key, () => chain);
   put(connectionLimitChain());
   put({ name: CLOSED_CHAIN, rules: [rule([], DROP, 'closed endpoint')] });
-  library.declareAll('filter', family, dispatch);
+  library.declareAll('filter', family, dispatch[family]);
   for (const { chain, rate, burst, owner } of rates)
     library.declareIn('filter', family, [rate, burst, owner], chain, () => ({
       name: chain,

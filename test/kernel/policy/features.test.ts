@@ -290,6 +290,44 @@ describe.each(VARIANTS)('%s', (variant) => {
       },
     );
 
+    test('where nobody has an address of the family nothing of a workload passes but neighbour discovery; with the first address policy decides', async () => {
+      const isOther = (net: string) => net.includes(':') !== (family === 6);
+      /** Everybody here, with addresses of the other family alone. */
+      const without = resourcesOnOneNode({ name: '', resources: [], probes: [] }).map((one) =>
+        one.kind === 'WorkloadEndpoint'
+          ? { ...one, spec: { ...one.spec, ipNetworks: one.spec.ipNetworks?.filter(isOther) } }
+          : one,
+      );
+      const linkLocal = { source: addr(family === 6 ? 'fe80::77' : '169.254.77.77') };
+      router.namespace.sh(`ip route replace ${linkLocal.source} dev caliweb`);
+      const shots = [shot('web', 'out', family), shot('out', 'web', family), shot('web', 'db', family)];
+      const toHost = [shot('web', 'host', family), shot('web', 'host', family, linkLocal)];
+      const other = family === 6 ? 4 : 6;
+      const passes = async (what: readonly Shot[], expected: boolean) => {
+        const came = await router.fire(
+          what,
+          what.map(() => expected),
+        );
+        expect(came.map((arrival) => arrival !== undefined)).toEqual(what.map(() => expected));
+      };
+      await router.become(without);
+      await passes([...shots, ...toHost], false);
+      await passes([shot('web', 'out', other), shot('out', 'web', other)], true);
+      const solicitation = shot('web', 'host', family, { protocol: 58, icmpType: 135, icmpCode: 0, ...linkLocal });
+      if (family === 6) await passes([solicitation, shot('host', 'web', family)], true);
+      await router.become(without, { endpointToHostAction: 'Accept' });
+      await passes(toHost, true);
+      // The first address is somebody else's; the rules of everybody stand with it.
+      const db = resourcesOnOneNode({ name: '', resources: [], probes: [] }).find(({ metadata }) =>
+        metadata.name.includes('-db-'),
+      );
+      await router.become(without.map((one) => (one.metadata.name === db?.metadata.name ? db : one)));
+      await passes(shots, true);
+      await passes(toHost, false);
+      await router.become(without);
+      await passes([...shots, ...toHost], false);
+    });
+
     test('other bits of the mark do as well, and the bits of somebody else stay', async () => {
       const marks = allocateMarks(0x1f0);
       if (!marks.ok) throw new Error(marks.error);

@@ -26,9 +26,18 @@ class Standing {
   sets(family: 4 | 6): string[] {
     return [...this.#sets].filter((set) => set.startsWith(`${family} `)).map((set) => set.slice(2));
   }
+  chains(family: 4 | 6): Chain[] {
+    const found = [...this.#chains].filter(([key]) => key.startsWith(`${family} `)).map(([, chain]) => chain);
+    return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+  /** Names of chains of policies, profiles and workloads. */
+  owned(family: 4 | 6): string[] {
+    return this.chains(family).flatMap(({ name }) => (/^cali-(p[io]|pr[io]|g[io]|[tf]w)-/.test(name) ? [name] : []));
+  }
   asking(family: 4 | 6): number {
-    const chains = [...this.#chains].flatMap(([key, chain]) => (key.startsWith(`${family} `) ? [chain] : []));
-    return chains.flatMap(({ rules }) => rules).filter(({ match }) => match.some((m) => 'set' in m)).length;
+    return this.chains(family)
+      .flatMap(({ rules }) => rules)
+      .filter(({ match }) => match.some((m) => 'set' in m)).length;
   }
 }
 
@@ -40,6 +49,7 @@ const workload = (id: string, ...ipNetworks: string[]) =>
     { app: id },
   );
 const netset = (...nets: string[]) => resource('GlobalNetworkSet', 'lb', { nets }, { lb: '' });
+const host = resource('HostEndpoint', 'eth0', { node: 'here', interfaceName: 'eth0', expectedIPs: ['192.0.2.1'] });
 const policy = resource('GlobalNetworkPolicy', 'p', {
   selector: 'all()',
   ingress: [
@@ -58,6 +68,9 @@ test('a family that the node has no use of gets only sets with members, and rule
   expect(standing.sets(6)).toEqual([]);
   expect(standing.asking(6)).toBe(0);
 
+  // Policy of a host endpoint is asked in every family, because its interface may have addresses that nobody wrote down.
+  engine.onUpdate(updateOf(host));
+  standing.flush();
   engine.onUpdate(updateOf(netset('192.0.2.0/24', '2001:db8::/32')));
   const first = standing.flush();
   expect(first.sets).toMatchObject([{ family: 6, members: { added: new Set(['2001:db8::/32']) } }]);
@@ -69,6 +82,59 @@ test('a family that the node has no use of gets only sets with members, and rule
   standing.flush();
   expect(standing.sets(6)).toEqual([]);
   expect(standing.asking(6)).toBe(0);
+});
+
+test('where nothing of a workload passes no chain of one stands, and all of them with the first address of the family', () => {
+  const standing = new Standing();
+  const { engine } = standing;
+  for (const r of [workload('w', '10.0.0.1/32'), workload('x', '10.0.0.2/32'), policy]) engine.onUpdate(updateOf(r));
+  standing.flush();
+  expect(standing.owned(4)).toEqual([
+    'cali-fw-caliw',
+    'cali-fw-calix',
+    'cali-pi-gnp/p',
+    'cali-tw-caliw',
+    'cali-tw-calix',
+  ]);
+  expect(standing.owned(6)).toEqual([]);
+  for (const root of ['cali-from-wl-dispatch', 'cali-to-wl-dispatch']) {
+    const rules = standing.chains(6).find(({ name }) => name === root)?.rules ?? [];
+    expect(rules.at(-1)).toMatchObject({ match: [], action: { do: 'drop' } });
+    expect(rules.flatMap(({ action }) => (action.do === 'jump' || action.do === 'goto' ? [action.chain] : []))).toEqual(
+      [],
+    );
+  }
+  // An address more of an endpoint that is known, which leaves interface and everything else as it is.
+  engine.onUpdate(updateOf(workload('w', '10.0.0.1/32', 'fd00::1/128')));
+  standing.flush();
+  expect(standing.owned(6)).toEqual(standing.owned(4));
+  const fresh = new Standing();
+  for (const r of [workload('w', '10.0.0.1/32', 'fd00::1/128'), workload('x', '10.0.0.2/32'), policy])
+    fresh.engine.onUpdate(updateOf(r));
+  fresh.flush();
+  expect(standing.chains(6)).toEqual(fresh.chains(6));
+  engine.onUpdate(updateOf(workload('w', '10.0.0.1/32')));
+  standing.flush();
+  expect(standing.owned(6)).toEqual([]);
+});
+
+test('chains of workloads stand where policy decides although nobody has an address of the family', () => {
+  const standing = new Standing();
+  const { engine } = standing;
+  for (const r of [workload('w', '10.0.0.1/32'), policy]) engine.onUpdate(updateOf(r));
+  for (const endpointToHostAction of ['Accept', 'Return', 'Reject'] as const) {
+    engine.setConfig({ ...DEFAULT_RENDER_CONFIG, endpointToHostAction });
+    standing.flush();
+    expect(standing.owned(6)).toEqual(standing.owned(4));
+    engine.setConfig(DEFAULT_RENDER_CONFIG);
+    standing.flush();
+    expect(standing.owned(6)).toEqual([]);
+  }
+  const { spec } = workload('w', '10.0.0.1/32');
+  const spoofing = resource('WorkloadEndpoint', 'a/w', { ...spec, allowSpoofedSourcePrefixes: ['2001:db8::/64'] });
+  engine.onUpdate(updateOf(spoofing));
+  standing.flush();
+  expect(standing.owned(6)).toEqual(standing.owned(4));
 });
 
 test.each([
