@@ -157,6 +157,10 @@ export class Bgp {
       return { ...route, inKernel, reason: route.reason ?? (missing ? this.#whyNotInKernel(route.prefix) : null) };
     });
   }
+  /** Asks a peer for everything again (RFC 2918). @throws OperationalError NOT_FOUND, VALIDATION */
+  refresh(peer: Addr): void {
+    this.#speaker.refresh(peer);
+  }
   /** MRT (RFC 6396). */
   dump(): Promise<Uint8Array> {
     return this.#speaker.dumpMrt();

@@ -3,12 +3,13 @@ import {
   declarePeerMetrics,
   dumpToFile,
   type RouteInfo,
+  readPeer,
   readRouteQuery,
   type Speaker,
   type SpeakerEvents,
   serveControl,
 } from '#bgp';
-import { type Clock, createMetrics, type Log, type Metrics, realClock, sleep } from '#core';
+import { type Clock, createMetrics, type Log, type Metrics, OperationalError, realClock, sleep } from '#core';
 import {
   createResources,
   declareSyncMetrics,
@@ -357,6 +358,10 @@ async function control({ config, log, onStop }: Base, status: () => NodeStatus, 
       'node.status': status,
       'bgp.peers': () => bgp?.peers() ?? [],
       'bgp.routes': (query) => bgp?.routes(readRouteQuery(query)) ?? [],
+      'bgp.refresh': (params) => {
+        if (!bgp) throw new OperationalError('NOT_FOUND', 'this agent does not speak BGP');
+        bgp.refresh(readPeer(params));
+      },
       'bgp.dump': (params) => dumpToFile(params, async () => (await bgp?.dump()) ?? new Uint8Array(0)),
     },
     log,

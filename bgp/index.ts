@@ -19,7 +19,7 @@ export type { BgpdHost, KernelRoutes, RouteEvents } from './bgpd/program.ts';
 export { type ControlHandlers, type ControlServer, callControl, serveControl } from './control.ts';
 export { dumpToFile } from './dump-file.ts';
 export { declarePeerMetrics } from './peer-metrics.ts';
-export { readRouteQuery } from './query.ts';
+export { readPeer, readRouteQuery } from './query.ts';
 export { PrefixTable } from './rib/prefixes.ts';
 export { blockOf, prefixText } from './rib/text.ts';
 export { createSpeaker, type SpeakerContext } from './speaker.ts';

@@ -183,11 +183,12 @@ class BgpSpeaker implements Speaker {
       resolver: this.#resolver,
     });
   }
+  /** Asks a peer for everything again (RFC 2918). @throws OperationalError NOT_FOUND, VALIDATION when it is not Established or knows no refresh */
   refresh(address: Addr): void {
     const peer = this.#neighbours.byName(address);
     if (!peer) throw new OperationalError('NOT_FOUND', `there is no BGP peer ${address}`);
     if (!peer.requestRefresh())
-      throw new OperationalError('UNAVAILABLE', `${address} cannot be asked: ${peer.state}, or without route refresh`);
+      throw new OperationalError('VALIDATION', `${address} cannot be asked: ${peer.state}, or without route refresh`);
   }
   dumpMrt(): Promise<Uint8Array> {
     const config = this.#config;

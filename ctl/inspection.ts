@@ -101,6 +101,12 @@ function addBgp(program: Command, run: Runner): void {
     )
     .action(run(async () => (await import('./verbs/bgp.ts')).routes));
   bgp
+    .command('refresh')
+    .description('ask a peer for all its routes again (RFC 2918); the session stays up')
+    .argument('<peer>', 'its address, as bgp peers has it')
+    .addHelpText('after', '\nExample:\n  tsnetctl bgp refresh 10.0.0.1')
+    .action(run(async () => (await import('./verbs/bgp.ts')).refresh));
+  bgp
     .command('dump')
     .description('the table as an MRT file (RFC 6396), written by the daemon')
     .argument('<file>', 'where to')

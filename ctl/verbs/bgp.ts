@@ -185,6 +185,13 @@ const ORIGIN = { IGP: 'i', EGP: 'e', INCOMPLETE: '?' } as const;
 const asPath = ({ asPath: path, origin }: RouteInfo): string =>
   [...path.map((as) => (typeof as === 'number' ? String(as) : `{${as.set.join(',')}}`)), ORIGIN[origin]].join(' ');
 
+/** `bgp refresh PEER`: the daemon asks it for everything again. */
+export async function refresh(session: Session, peer: string): Promise<number> {
+  await ask(session, 'bgp.refresh', { peer });
+  session.io.stdout.write(`${peer} has been asked for its routes\n`);
+  return 0;
+}
+
 /** `bgp dump FILE`: the daemon writes its table as an MRT file. */
 export async function dump(session: Session, file: string): Promise<number> {
   const { bytes } = await ask<{ bytes: number }>(session, 'bgp.dump', { file: resolve(file) });

@@ -72,6 +72,7 @@ describe('tsnetctl', () => {
       endpoints: { total: 2, programmed: 2, failed: [] },
     });
     expect(await ctl('bgp', 'peers')).toContain(lab().plan.tor.addresses[0]);
+    expect(await ctl('bgp', 'refresh', lab().plan.tor.addresses[0])).toContain('has been asked');
     const routes = (await node.ctl(['bgp', 'routes'])) as { prefix: string; best: boolean; source: string }[];
     const best = new Map(routes.filter((route) => route.best).map((route) => [route.prefix, route.source]));
     expect(best.get('10.65.1.0/26')).toBe('Local');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkSystem, type Machine, type NodeStatus, type PublishedStatus } from '#agent';
 import { type ControlServer, type PeerStatus, type RouteInfo, serveControl } from '#bgp';
-import { silentLog } from '#core';
+import { OperationalError, silentLog } from '#core';
 import type { Store } from '#datastore';
 import { apply, CLUSTER, ctl, memoryStore } from './harness.ts';
 
@@ -103,6 +103,9 @@ beforeEach(async () => {
         peer('10.0.0.1'),
         peer('10.0.0.2', { state: 'Active', reason: 'connection refused', port: 1790 }),
       ],
+      'bgp.refresh': ({ peer }) => {
+        if (peer !== '10.0.0.1') throw new OperationalError('NOT_FOUND', `there is no BGP peer ${peer}`);
+      },
       'bgp.routes': (query) => {
         asked.push(query);
         if (query.prefix)
@@ -157,6 +160,12 @@ describe('the agent here', () => {
     // A page ends in the middle of a prefix: its paths come whole with the next one.
     expect(JSON.parse(out)).toHaveLength(3 * 3500);
     expect(asked).toHaveLength(3);
+  });
+
+  test('bgp refresh', async () => {
+    expect((await run('bgp', 'refresh', '10.0.0.1')).out).toBe('10.0.0.1 has been asked for its routes\n');
+    const { status: exit, err } = await run('bgp', 'refresh', '10.0.0.9');
+    expect([exit, err]).toEqual([1, expect.stringContaining('there is no BGP peer 10.0.0.9')]);
   });
 
   test('node status', async () => {
@@ -321,7 +330,7 @@ describe('completion', () => {
     const complete = async (...words: string[]) =>
       (await ctl(store, ['__complete', '--', ...words])).out.split('\n').filter(Boolean);
     expect(await complete('a')).toEqual(['apply']);
-    expect(await complete('bgp', '')).toEqual(['peers', 'routes', 'dump']);
+    expect(await complete('bgp', '')).toEqual(['peers', 'routes', 'refresh', 'dump']);
     expect(await complete('get', 'ippo')).toEqual(['ippool', 'ippools']);
     expect(await complete('get', 'node', '')).toEqual(['n1', 'n2', 'n3']);
     expect(await complete('get', 'node', 'n1', '')).toEqual(['n2', 'n3']);
