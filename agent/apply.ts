@@ -33,12 +33,12 @@ export class Applier {
   readonly #log: Log;
   readonly #metrics: ReturnType<typeof applyMetrics>;
   readonly #backoff = new Backoff(RETRY_FIRST, RETRY_MOST);
-  readonly #onBegin: () => void;
+  readonly #onBegin: () => Milliseconds | undefined;
   readonly #onPass: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   #wanted = false;
   #running: Promise<void> | undefined;
   #retry: Cancel | undefined;
-  /** Arrival of the oldest input that no pass has covered yet. */
+  /** Arrival of the oldest input that passes were given and that is not in place. */
   #oldest: Milliseconds | undefined;
   #stopped = false;
 
@@ -47,8 +47,8 @@ export class Applier {
     clock: Clock;
     log: Log;
     metrics: Metrics;
-    /** Before the first step of each pass: what is to be seen by all steps or by none changes here. */
-    onBegin?: () => void;
+    /** Before the first step of each pass: what is to be seen by all steps or by none changes here. When the oldest input of that arrived, for the latency metric. */
+    onBegin?: () => Milliseconds | undefined;
     /** After each pass: what failed, by step. */
     onPass?: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   }) {
@@ -56,14 +56,13 @@ export class Applier {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = applyMetrics(options.metrics);
-    this.#onBegin = options.onBegin ?? (() => {});
+    this.#onBegin = options.onBegin ?? (() => undefined);
     this.#onPass = options.onPass ?? (() => {});
   }
 
-  /** Something desired or actual has changed. `since`: when the input arrived that caused it, for the latency metric. */
-  request(since?: Milliseconds): void {
+  /** Something desired or actual has changed. */
+  request(): void {
     if (this.#stopped) return;
-    if (since !== undefined && (this.#oldest === undefined || since < this.#oldest)) this.#oldest = since;
     this.#wanted = true;
     this.#running ??= this.#passes().finally(() => {
       this.#running = undefined;
@@ -97,10 +96,9 @@ export class Applier {
 
   async #pass(): Promise<void> {
     const started = this.#clock.now();
-    const oldest = this.#oldest;
-    this.#oldest = undefined;
     this.#retry?.();
-    this.#onBegin();
+    const since = this.#onBegin();
+    this.#oldest ??= since;
     const failures = new Map<string, readonly Failure[]>();
     let again: Milliseconds | undefined;
     for (const step of this.#steps) {
@@ -117,22 +115,17 @@ export class Applier {
     }
     const now = this.#clock.now();
     this.#metrics.duration.observe((now - started) / 1000);
-    this.#finish(failures, again, oldest, now);
+    this.#finish(failures, again, now);
   }
 
-  #finish(
-    failures: ReadonlyMap<string, readonly Failure[]>,
-    again: Milliseconds | undefined,
-    oldest: Milliseconds | undefined,
-    now: Milliseconds,
-  ): void {
+  #finish(failures: ReadonlyMap<string, readonly Failure[]>, again: Milliseconds | undefined, now: Milliseconds): void {
     if (failures.size === 0) {
       this.#backoff.reset();
-      if (oldest !== undefined) this.#metrics.latency.observe((now - oldest) / 1000);
+      if (this.#oldest !== undefined) this.#metrics.latency.observe((now - this.#oldest) / 1000);
+      this.#oldest = undefined;
     } else {
-      this.#metrics.failures.inc();
       // The latency of what failed counts until it is in place.
-      if (oldest !== undefined) this.#oldest = Math.min(oldest, this.#oldest ?? oldest);
+      this.#metrics.failures.inc();
       again = Math.min(again ?? RETRY_MOST, this.#backoff.next());
     }
     if (again !== undefined && !this.#stopped) this.#retry = this.#clock.after(again, () => this.request());

@@ -9,7 +9,16 @@ import {
   type SpeakerEvents,
   serveControl,
 } from '#bgp';
-import { type Clock, createMetrics, type Log, type Metrics, OperationalError, realClock, sleep } from '#core';
+import {
+  type Clock,
+  createMetrics,
+  type Log,
+  type Metrics,
+  type Milliseconds,
+  OperationalError,
+  realClock,
+  sleep,
+} from '#core';
 import {
   createResources,
   declareSyncMetrics,
@@ -125,7 +134,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     pipeline.poke();
   });
   stops.push(() => closures.stop());
-  const applier = apply(base, reconcilers, endpoints, closures, bgp, () => dataplane.handOver());
+  const applier = apply(base, reconcilers, endpoints, closures, bgp, () => pipeline.handOver());
   const dataplane = new Dataplane({ ...reconcilers, sysctl, bgp }, { applier, clock, log });
   stops.push(() => dataplane.stop());
   const watch = new RuleWatch({
@@ -300,7 +309,7 @@ function apply(
   endpoints: LocalEndpoints,
   closures: Closures,
   bgp: Bgp | undefined,
-  onBegin: () => void,
+  onBegin: () => Milliseconds | undefined,
 ): Applier {
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
   files.start();

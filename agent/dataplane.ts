@@ -138,8 +138,6 @@ export class Dataplane implements Desired {
   #desired = false;
   /** What the settings of a workload interface were made from, by its name. */
   readonly #links = new Map<string, string>();
-  /** Policy and routes that came since the last pass began, in order: one entry a turn, so a pass that hangs makes this longer until its bound ends it. */
-  #waiting: (() => void)[] = [];
   readonly #timers = new Map<keyof Intervals, { period: Milliseconds; cancel: Cancel }>();
 
   constructor(parts: DataplaneParts, options: { applier: Applier; clock: Clock; log: Log }) {
@@ -150,22 +148,11 @@ export class Dataplane implements Desired {
   }
 
   policy(changes: PolicyChanges): void {
-    this.#waiting.push(() => {
-      this.#parts.sets.update(changes.sets);
-      this.#parts.chains.update(changes);
-    });
+    this.#parts.sets.update(changes.sets);
+    this.#parts.chains.update(changes);
   }
   routes(changes: ReadonlyMap<string, Route | undefined>): void {
-    if (changes.size > 0) this.#waiting.push(() => this.#parts.routes?.update(changes));
-  }
-  /**
-   * As a pass begins: what came in while the one before ran. Handed over in its middle, a rule could name a set that the step of the sets had not seen,
-   * and a route could stand before the policy of its workload (I1).
-   */
-  handOver(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const take of waiting) take();
+    this.#parts.routes?.update(changes);
   }
   overlay(intent: OverlayIntent, workloadMtu: number): void {
     this.#parts.overlay?.set(intent);
@@ -206,9 +193,9 @@ export class Dataplane implements Desired {
     };
     for (const part of Object.keys(resync) as (keyof Intervals)[]) this.#every(part, intervals[part], resync[part]);
   }
-  request(since?: Milliseconds): void {
+  request(): void {
     this.#desired = true;
-    this.#applier.request(since);
+    this.#applier.request();
   }
   /** A reconciler has work by itself: an event, a retry. Before anything is desired its empty desired side must not be applied (I2). */
   retry(): void {

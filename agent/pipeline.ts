@@ -47,9 +47,11 @@ export interface PolicyPart {
 const SLICE: Milliseconds = 5;
 const STRIDE = 64;
 
-/** Where the results of a turn go: the desired sides of the reconcilers. */
+/** Where the results of turns go: the desired sides of the reconcilers. */
 export interface Desired {
+  /** As a pass begins. */
   policy(changes: PolicyChanges): void;
+  /** As a pass begins. */
   routes(changes: ReadonlyMap<string, Route | undefined>): void;
   /** What the VXLAN overlay needs besides its routes, and the MTU that workloads are to have. */
   overlay(intent: OverlayIntent, workloadMtu: number): void;
@@ -60,8 +62,8 @@ export interface Desired {
   intervals(intervals: Intervals): void;
   /** Settings of the node as a whole. */
   node(settings: NodeWide): void;
-  /** The desired state is whole and has changed. */
-  request(since: Milliseconds | undefined): void;
+  /** What is desired has changed; a pass takes it by `Pipeline.handOver`. */
+  request(): void;
 }
 
 export interface PipelineOptions {
@@ -88,8 +90,9 @@ export interface PipelineOptions {
 }
 
 /**
- * One turn of the agent: inputs → recompute what is dirty → replace the desired state → ask for an apply. Before the first in-sync inputs are taken
- * in and nothing is desired (invariant I2).
+ * One turn of the agent: inputs → recompute what is dirty → ask for a pass, which takes what was computed as it begins. Until then that waits where it
+ * was computed, one entry for each chain, set and prefix, so that a kernel that hangs makes no queue longer (I8). Before the first in-sync inputs are
+ * taken in and nothing is desired (invariant I2).
  */
 export class Pipeline implements SyncSink {
   readonly #o: PipelineOptions;
@@ -106,8 +109,10 @@ export class Pipeline implements SyncSink {
   #held = false;
   #problems: readonly FelixProblem[] = [];
   #machine = '';
-  /** When the oldest input came in that no turn has covered yet. */
+  /** When the oldest input came in that has not been handed over yet. */
   #since: Milliseconds | undefined;
+  /** What is computed follows from all that was taken in, so that it may be handed over. */
+  #isWhole = false;
   #overlayProblems: readonly string[] = [];
 
   constructor(options: PipelineOptions) {
@@ -151,6 +156,19 @@ export class Pipeline implements SyncSink {
     for (const what of dirty) this.#dirty.add(what);
     this.#inbox.poke();
   }
+  /**
+   * As a pass begins: policy and routes of one moment. In the middle of a pass a rule could name a set that the step of the sets had not seen, and a route
+   * could stand before the policy of its workload (I1). While a turn is under way nothing is handed over: it asks for another pass at its end.
+   * @returns when the oldest of the inputs came in that are handed over
+   */
+  handOver(): Milliseconds | undefined {
+    if (!this.#isWhole) return undefined;
+    this.#o.desired.policy(this.#o.policy.flush());
+    this.#o.desired.routes(this.#o.routes.takeChanges());
+    const since = this.#since;
+    this.#since = undefined;
+    return since;
+  }
   close(): void {
     this.#inbox.close();
   }
@@ -177,6 +195,7 @@ export class Pipeline implements SyncSink {
   }
 
   #take(update: Update): void {
+    this.#isWhole = false;
     if (this.#revision === null || update.revision > this.#revision) this.#revision = update.revision;
     for (const what of this.#o.cluster.onUpdate(update)) this.#dirty.add(what);
     this.#o.policy.onUpdate(update);
@@ -191,6 +210,7 @@ export class Pipeline implements SyncSink {
     if (this.#live === 'no' && this.#status === 'in-sync' && isReady) this.#goLive();
     if (this.#live !== 'yes' || !isReady) return;
     if (since !== undefined) this.#since = Math.min(since, this.#since ?? since);
+    this.#isWhole = false;
     if (!this.#settle()) {
       this.#inbox.poke();
       return;
@@ -201,12 +221,10 @@ export class Pipeline implements SyncSink {
     if (dirty.has('links') || dirty.has('config')) this.#hostInterfaces();
     if (dirty.has('bgp') || dirty.has('config')) this.#intend();
     this.#overlay(dirty.has('overlay'));
-    this.#o.desired.policy(this.#o.policy.flush());
-    this.#o.desired.routes(this.#o.routes.takeChanges());
     this.#o.bgp?.noteGround(this.#o.routes.takeGround());
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
-    this.#o.desired.request(this.#since);
-    this.#since = undefined;
+    this.#isWhole = true;
+    this.#o.desired.request();
   }
 
   /** A slice of the calculation; false: there is more of it, or there was no time to see. */

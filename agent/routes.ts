@@ -54,10 +54,13 @@ export class RouteTable {
   readonly #won = new Map<Prefix, Route>();
   /** Prefixes for which a class has offers. */
   readonly #byClass = new Map<RouteClass, Set<Prefix>>(ROUTE_CLASSES.map((name) => [name, new Set()]));
+  /** Prefixes of which something changed since changes were last taken for the kernel, and since those of the ground were. */
   readonly #dirty = new Set<Prefix>();
-  /** Winners that BGP did not learn, and which of them changed since they were last taken. */
+  readonly #groundDirty = new Set<Prefix>();
+  /** Prefixes whose winner was gone for a moment since then, so that what stood behind it may be another one. */
+  readonly #left = new Set<Prefix>();
+  /** Winners that BGP did not learn. */
   readonly #ground = new Map<Prefix, Route>();
-  #groundChanges = new Map<Prefix, Route | null>();
 
   offer(candidate: Candidate): void {
     const offers = this.#offers.get(candidate.route.to);
@@ -70,16 +73,18 @@ export class RouteTable {
       else offers[at] = candidate;
     }
     this.#byClass.get(candidate.class)?.add(candidate.route.to);
-    this.#dirty.add(candidate.route.to);
+    this.#touch(candidate.route.to);
   }
   withdraw(to: Prefix, routeClass: RouteClass, owner: string): void {
     const offers = this.#offers.get(to);
     const at = offers?.findIndex((o) => o.class === routeClass && o.owner === owner) ?? -1;
     if (!offers || at < 0) return;
+    const won = this.#won.get(to);
+    if (won && sameLinkRoute(won, offers[at].route)) this.#left.add(to);
     offers.splice(at, 1);
     if (offers.length === 0) this.#offers.delete(to);
     if (!offers.some((o) => o.class === routeClass)) this.#byClass.get(routeClass)?.delete(to);
-    this.#dirty.add(to);
+    this.#touch(to);
   }
   /** Makes the offers of a class exactly these. */
   replaceClass(routeClass: RouteClass, all: Iterable<Omit<Candidate, 'class'>>): void {
@@ -91,15 +96,21 @@ export class RouteTable {
     for (const candidate of keep.values()) this.offer({ ...candidate, class: routeClass });
   }
 
-  /** What changed for the kernel since the last call, by `routeKey`; undefined: no longer desired. */
+  #touch(to: Prefix): void {
+    this.#dirty.add(to);
+    this.#groundDirty.add(to);
+  }
+
+  /**
+   * What changed for the kernel since the last call, by `routeKey`; undefined: no longer desired. A route that was withdrawn and is offered again is
+   * told again.
+   */
   takeChanges(): Map<string, Route | undefined> {
     const changes = new Map<string, Route | undefined>();
     for (const to of this.#dirty) {
       const before = this.#won.get(to);
-      const winner = best(this.#offers.get(to));
-      const now = winner?.route;
-      this.#noteGround(to, winner && !LEARNED.includes(winner.class) ? winner.route : null);
-      if (before === now || (before && now && sameLinkRoute(before, now))) continue;
+      const now = best(this.#offers.get(to))?.route;
+      if (before === now || (before && now && sameLinkRoute(before, now) && !this.#left.has(to))) continue;
       if (before) changes.set(routeKey(before), undefined);
       if (now) {
         changes.set(routeKey(now), now);
@@ -107,20 +118,23 @@ export class RouteTable {
       } else this.#won.delete(to);
     }
     this.#dirty.clear();
+    this.#left.clear();
     return changes;
   }
 
-  /** Which routes that BGP did not learn changed until the last `takeChanges`; null: gone. */
+  /** Which winners that BGP did not learn changed since the last call; null: gone. BGP need not wait for the kernel to know them. */
   takeGround(): ReadonlyMap<Prefix, Route | null> {
-    const changes = this.#groundChanges;
-    if (changes.size > 0) this.#groundChanges = new Map();
+    const changes = new Map<Prefix, Route | null>();
+    for (const to of this.#groundDirty) {
+      const winner = best(this.#offers.get(to));
+      const now = winner && !LEARNED.includes(winner.class) ? winner.route : undefined;
+      if (this.#ground.get(to) === now) continue;
+      if (now) this.#ground.set(to, now);
+      else this.#ground.delete(to);
+      changes.set(to, now ?? null);
+    }
+    this.#groundDirty.clear();
     return changes;
-  }
-  #noteGround(to: Prefix, route: Route | null): void {
-    if ((this.#ground.get(to) ?? null) === route) return;
-    if (route) this.#ground.set(to, route);
-    else this.#ground.delete(to);
-    this.#groundChanges.set(to, route);
   }
 
   /** Winner and losers of a prefix; null: nobody offers it. */

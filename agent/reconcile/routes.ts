@@ -89,11 +89,11 @@ export class RouteReconciler {
     });
   }
 
-  /** Changes of the desired side, by `routeKey`; undefined removes. */
+  /** Changes of the desired side, by `routeKey`; undefined removes. One that is told again as it was had been gone: its address may be another workload's. */
   update(changes: ReadonlyMap<string, Route | undefined>): void {
     for (const [key, route] of changes) {
       const before = this.#tracker.desired(key);
-      if (before && isLocalHost(before) && !(route && sameRoute(route, before))) this.#moved.add(addressOf(before));
+      if (before && isLocalHost(before)) this.#moved.add(addressOf(before));
       else if (before && route && isLocalHost(route) && !sameRoute(route, before)) this.#moved.add(addressOf(route));
       this.#strange.delete(key);
       this.#failed.delete(key);

@@ -8,6 +8,8 @@ function rig(steps: (Partial<ApplyStep> & { name: string })[]) {
   const clock = new FakeClock();
   const log: string[] = [];
   const passes: string[][] = [];
+  /** Of what the next passes are given. */
+  const arrivals: number[] = [];
   const metrics = createMetrics();
   const applier = new Applier({
     clock,
@@ -21,9 +23,10 @@ function rig(steps: (Partial<ApplyStep> & { name: string })[]) {
         return s.run ? s.run() : fine;
       },
     })),
+    onBegin: () => arrivals.shift(),
     onPass: (failures) => passes.push([...failures.keys()]),
   });
-  return { clock, log, applier, passes, metrics };
+  return { clock, log, applier, passes, metrics, arrivals };
 }
 
 test('steps run in order; requests during a pass make one more pass, however many they are', async () => {
@@ -81,11 +84,13 @@ test('one refused object does not hold back the steps after it', async () => {
 test('latency runs from the oldest input until it is really in the kernel', async () => {
   let broken = true;
   const r = rig([{ name: 'a', run: () => (broken ? Promise.reject(new Error('no')) : Promise.resolve(fine)) }]);
-  r.applier.request(r.clock.now());
+  r.arrivals.push(r.clock.now());
+  r.applier.request();
   await r.applier.idle();
   broken = false;
   r.clock.advance(90);
-  r.applier.request(r.clock.now());
+  r.arrivals.push(r.clock.now());
+  r.applier.request();
   await r.applier.idle();
   const text = await r.metrics.registry.getSingleMetricAsString('tsnet_datastore_to_kernel_seconds');
   expect(text).toContain('tsnet_datastore_to_kernel_seconds_sum 0.09');
@@ -129,7 +134,10 @@ test('what is to be seen by all steps of a pass or by none changes before its fi
         return fine;
       },
     })),
-    onBegin: () => seen.push('begin'),
+    onBegin: () => {
+      seen.push('begin');
+      return undefined;
+    },
   });
   applier.request();
   await applier.idle();

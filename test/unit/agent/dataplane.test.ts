@@ -29,21 +29,3 @@ test('settings of workload interfaces are made when they are other ones, not at 
   node = '2';
   expect(turn({ cali1: false, cali2: true })).toEqual([['cali1', '2']]);
 });
-
-test('policy and routes are handed over when a pass begins, in the order in which they came', () => {
-  const taken: string[] = [];
-  const taker = (what: string) => ({ update: () => taken.push(what) });
-  const parts = { sets: taker('sets'), chains: taker('chains'), routes: taker('routes') };
-  const dataplane = new Dataplane(parts as unknown as DataplaneParts, {
-    ...{ applier: undefined as never, clock: new FakeClock(), log: silentLog },
-  });
-  const changes = { sets: [], chains: [], endpoints: new Map() };
-  dataplane.policy(changes);
-  dataplane.routes(new Map([['r', undefined]]));
-  dataplane.policy(changes);
-  expect(taken).toEqual([]);
-  dataplane.handOver();
-  expect(taken).toEqual(['sets', 'chains', 'routes', 'sets', 'chains']);
-  dataplane.handOver();
-  expect(taken).toHaveLength(5);
-});

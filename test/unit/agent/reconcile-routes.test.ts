@@ -251,12 +251,10 @@ describe('tracked flows', () => {
     await new Promise<void>((resolve) => setImmediate(resolve));
     clock.advance(0);
   };
-  test('are forgotten when an address goes or moves, not when it comes or stays', async () => {
+  test('are forgotten when an address goes, moves or is told again because it had gone, not when it comes', async () => {
     kernel.links.set('cali2', 11);
     await routes.readBack();
     want(A, route('10.65.0.2/32'));
-    await apply();
-    want(A);
     await apply();
     await settle();
     expect(kernel.forgotten).toEqual([]);
@@ -268,6 +266,10 @@ describe('tracked flows', () => {
     await apply();
     await settle();
     expect(kernel.forgotten).toEqual(['10.65.0.1', '10.65.0.2']);
+    want(route('10.65.0.1/32', 'cali2'));
+    await apply();
+    await settle();
+    expect(kernel.forgotten).toEqual(['10.65.0.1', '10.65.0.2', '10.65.0.1']);
   });
   test('also when the interface went before the endpoint did', async () => {
     await routes.readBack();

@@ -56,6 +56,31 @@ test('a winner with another metric takes the place of the one before', () => {
   expect([table.size, table.explain(to)]).toEqual([0, null]);
 });
 
+test('a workload that is offered again is not told again, unless it was withdrawn in between: another may have its address', () => {
+  const table = new RouteTable();
+  table.offer(offer('workload', 'a'));
+  table.takeChanges();
+  table.offer(offer('workload', 'a', 1));
+  expect(table.takeChanges().size).toBe(0);
+  table.withdraw(to, 'workload', 'a');
+  table.offer(offer('workload', 'a'));
+  expect([...table.takeChanges()]).toEqual([[`${to} 254 1024`, route('a')]]);
+  table.offer(offer('workload', 'a'));
+  expect(table.takeChanges().size).toBe(0);
+});
+
+test('what BGP did not learn is told to it whether or not the kernel has been told', () => {
+  const table = new RouteTable();
+  table.offer(offer('workload', 'a'));
+  expect([...table.takeGround()]).toEqual([[to, route('a')]]);
+  table.takeChanges();
+  expect(table.takeGround().size).toBe(0);
+  table.withdraw(to, 'workload', 'a');
+  table.offer(offer('bgp', 'peer', undefined, 2000));
+  expect([...table.takeGround()]).toEqual([[to, null]]);
+  expect(table.takeChanges().size).toBe(2);
+});
+
 test('a class is replaced whole, others stay', () => {
   const table = new RouteTable();
   const other = prefix('10.65.0.2/32');
