@@ -37,7 +37,7 @@ export interface PolicyPart {
   setConfig(config: RenderConfig): void;
   setFacts(facts: ClusterFacts): void;
   setHostInterfaces(interfaces: readonly HostInterface[]): void;
-  /** Does some of the calculation ahead of `flush`, about `limit` objects' worth; true if nothing is left. */
+  /** Does some of calculation and rendering ahead of `flush`, about `limit` objects' worth; true if nothing is left. */
   settle(limit: number): boolean;
   /** What differs from the flush before. */
   flush(): PolicyChanges;
@@ -98,6 +98,8 @@ export class Pipeline implements SyncSink {
   readonly #o: PipelineOptions;
   readonly #inbox: Inbox;
   readonly #dirty = new Set<Dirty | 'links'>();
+  /** What was dirty when the turn that is under way began, or became so since. */
+  readonly #due = new Set<Dirty | 'links'>();
   readonly #invalid = new Map<string, InvalidObject>();
   #status: SyncStatus = 'waiting';
   /** Why the datastore is waited for. */
@@ -211,20 +213,27 @@ export class Pipeline implements SyncSink {
     if (this.#live !== 'yes' || !isReady) return;
     if (since !== undefined) this.#since = Math.min(since, this.#since ?? since);
     this.#isWhole = false;
+    this.#note();
     if (!this.#settle()) {
       this.#inbox.poke();
       return;
     }
-    const dirty = new Set(this.#dirty);
-    this.#dirty.clear();
-    if (dirty.has('config')) this.#configure();
-    if (dirty.has('links') || dirty.has('config')) this.#hostInterfaces();
+    const dirty = new Set(this.#due);
+    this.#due.clear();
     if (dirty.has('bgp') || dirty.has('config')) this.#intend();
     this.#overlay(dirty.has('overlay'));
     this.#o.bgp?.noteGround(this.#o.routes.takeGround());
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
     this.#isWhole = true;
     this.#o.desired.request();
+  }
+
+  /** What the calculation of policy has to know, and what is due when it is done. */
+  #note(): void {
+    if (this.#dirty.has('config')) this.#configure();
+    if (this.#dirty.has('links') || this.#dirty.has('config')) this.#hostInterfaces();
+    for (const what of this.#dirty) this.#due.add(what);
+    this.#dirty.clear();
   }
 
   /** A slice of the calculation; false: there is more of it, or there was no time to see. */

@@ -2,7 +2,6 @@ import type { Update } from '#datastore';
 import { createPolicyGraph, type PolicyGraphCounts } from './graph.ts';
 import type { ClusterFacts, HostInterface, RenderConfig } from './render/config.ts';
 import { createRenderer } from './render/renderer.ts';
-import type { ResolvedChanges } from './resolved.ts';
 import type { PolicyChanges } from './types.ts';
 
 export interface PolicyEngineOptions {
@@ -22,9 +21,9 @@ export interface PolicyEngine {
   setHostInterfaces(interfaces: readonly HostInterface[]): void;
   /** Endpoints to close, whole, by owner (`WorkloadEndpoint/namespace/name`): those of which the kernel refused a rule. */
   setClosed(ids: ReadonlySet<string>): void;
-  /** Does some of the calculation ahead of `flush`, about `limit` objects' worth; true if nothing is left. */
+  /** Does some of calculation and rendering ahead of `flush`, about `limit` objects' worth; true if nothing is left. */
   settle(limit: number): boolean;
-  /** What differs from the flush before. Changes of one set stand in the order in which they apply; the last of one chain counts. */
+  /** What differs from the flush before; what is not settled is done first. Changes of sets stand in an order in which they can be applied. */
   flush(): PolicyChanges;
   /** Policies and profiles that could not be used as they are, by id or name, with the reason. */
   readonly problems: ReadonlyMap<string, string>;
@@ -35,19 +34,16 @@ export interface PolicyEngine {
 export function createPolicyEngine({ node, config }: PolicyEngineOptions): PolicyEngine {
   const graph = createPolicyGraph({ node });
   const renderer = createRenderer(config);
-  let interfaces: readonly HostInterface[] = [];
-  /** What to render at the next flush, by setter: only the last call of each counts. */
-  const waiting = new Map<string, () => PolicyChanges>();
-  /** Whether `apply` has to run even if nothing was resolved anew: at first, and for other interfaces. */
-  let due = true;
+  /** What the renderer is to be told, by setter: only the last call of each counts. */
+  const waiting = new Map<string, () => void>();
 
-  function flush(): PolicyChanges {
-    const resolved = graph.flush();
-    const parts = [...waiting.values()].map((render) => render());
+  function settle(limit: number): boolean {
+    if (!graph.settle(limit)) return false;
+    for (const tell of waiting.values()) tell();
     waiting.clear();
-    if (due || !isEmpty(resolved)) parts.push(renderer.apply(resolved, interfaces));
-    due = false;
-    return joined(parts);
+    const changes = graph.drain(limit);
+    if (changes) renderer.take(changes);
+    return !changes && renderer.settle(limit);
   }
 
   return {
@@ -59,31 +55,23 @@ export function createPolicyEngine({ node, config }: PolicyEngineOptions): Polic
       waiting.set('facts', () => renderer.setFacts(facts));
     },
     setHostInterfaces(next) {
-      interfaces = next;
-      due = true;
+      waiting.set('interfaces', () => renderer.setInterfaces(next));
     },
     setClosed(ids) {
       waiting.set('closed', () => renderer.close(ids));
     },
-    settle: (limit) => graph.settle(limit),
-    flush,
+    settle,
+    flush() {
+      while (!settle(Number.POSITIVE_INFINITY)) {
+        // Calculated, drained and rendered in one go each.
+      }
+      return renderer.flush();
+    },
     get problems() {
       return graph.problems;
     },
     get counts() {
       return graph.counts;
     },
-  };
-}
-
-const isEmpty = (changes: ResolvedChanges): boolean => Object.values(changes).every((part) => part.size === 0);
-
-function joined(parts: readonly PolicyChanges[]): PolicyChanges {
-  const hooks = parts.findLast((part) => part.hooks)?.hooks;
-  return {
-    sets: parts.flatMap((part) => part.sets),
-    chains: parts.flatMap((part) => part.chains),
-    ...(hooks && { hooks }),
-    endpoints: new Map(parts.flatMap((part) => [...part.endpoints])),
   };
 }

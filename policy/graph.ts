@@ -29,12 +29,19 @@ export interface PolicyGraph {
   onUpdate(update: Update): void;
   /** Does some of the work that `flush` would do, about `limit` objects' worth; true if nothing is left. */
   settle(limit: number): boolean;
-  /** Does all work and gives what differs from the flush before. */
+  /** Some of what differs from what was drained before, about `limit` objects' worth; null: nothing does. Everything must be settled. */
+  drain(limit: number): ResolvedChanges | null;
+  /** Does all work and gives all that differs from what was drained before. */
   flush(): ResolvedChanges;
   /** Policies and profiles that could not be used as they are, by id or name, with the reason. */
   readonly problems: ReadonlyMap<string, string>;
   readonly counts: PolicyGraphCounts;
 }
+
+const NOTHING: ResolvedChanges = {
+  ...{ sets: new Map(), added: new Map(), removed: new Map() },
+  ...{ policies: new Map(), profiles: new Map(), endpoints: new Map() },
+};
 
 type Labelled = 'WorkloadEndpoint' | 'HostEndpoint' | 'NetworkSet' | 'GlobalNetworkSet';
 
@@ -47,8 +54,8 @@ type Labelled = 'WorkloadEndpoint' | 'HostEndpoint' | 'NetworkSet' | 'GlobalNetw
  *                             │
  *                             ▼ members, counted
  *
- * Each arrow is a change noted and worked off in `settle`, upstream first, so many updates before a flush cost one pass. What comes out
- * follows from the resources present at the flush, whatever order they came in.
+ * Each arrow is a change noted and worked off in `settle`, upstream first, so many updates before that cost one pass. What comes out, all drained, follows
+ * from the resources present then, whatever order they came in.
  */
 export function createPolicyGraph({ node }: PolicyGraphOptions): PolicyGraph {
   return new Graph(node);
@@ -121,14 +128,21 @@ class Graph implements PolicyGraph {
     );
   }
 
+  drain(limit: number): ResolvedChanges | null {
+    const parts = [this.#sets, this.#activePolicies, this.#activeProfiles, this.#locals];
+    if (!parts.some((part) => part.hasNews)) return null;
+    const budget = { left: limit };
+    return {
+      ...this.#sets.drain(budget),
+      policies: this.#activePolicies.drain(budget),
+      profiles: this.#activeProfiles.drain(budget),
+      endpoints: this.#locals.drain(budget),
+    };
+  }
+
   flush(): ResolvedChanges {
     this.settle(Number.POSITIVE_INFINITY);
-    return {
-      ...this.#sets.drain(),
-      policies: this.#activePolicies.drain(),
-      profiles: this.#activeProfiles.drain(),
-      endpoints: this.#locals.drain(),
-    };
+    return this.drain(Number.POSITIVE_INFINITY) ?? NOTHING;
   }
 
   get problems(): ReadonlyMap<string, string> {

@@ -97,12 +97,10 @@ export interface ChainChange {
   readonly chain: Chain | null;
 }
 
-/** What one flush of the policy engine hands to the agent: only what differs from the flush before. */
+/** What one flush of the policy engine hands to the agent: only what differs from the flush before, each chain once. */
 export interface PolicyChanges {
   readonly sets: readonly SetChange[];
   readonly chains: readonly ChainChange[];
   /** Whole, when they changed (configuration); undefined otherwise. */
   readonly hooks?: Record<Family, readonly Hook[]>;
-  /** Local endpoints (`WorkloadEndpoint/namespace/name`, `HostEndpoint/name`) whose chains are now (true) or no longer (false) desired. */
-  readonly endpoints: ReadonlyMap<string, boolean>;
 }

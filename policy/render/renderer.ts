@@ -1,4 +1,5 @@
 import { FAMILIES, type Family, OperationalError } from '#core';
+import type { Budget } from '../budget.ts';
 import type {
   ActivePolicy,
   ActiveProfile,
@@ -10,15 +11,19 @@ import type {
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
 import { closedFamilies, idleFamilies } from './idle.ts';
-import { type HooksByFamily, Library, plain } from './library.ts';
+import { type HooksByFamily, Library } from './library.ts';
 import { codePoints } from './mangle-table.ts';
+import { PendingSets } from './pending-sets.ts';
 import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { PolicySets, type SetsChanged } from './policy-sets.ts';
 import { clusterSets, diffSets, type WantedSet } from './sets.ts';
+import { plain } from './standing.ts';
 import { isSameToLayout, tableLayout } from './tables.ts';
 import { Workloads } from './workloads.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+/** To lay out the way to so many interfaces costs as much as an object by itself. */
+const INTERFACES = 16;
 
 /** What the calculation knows now; the layout of the tables follows from it alone. */
 export interface RenderState {
@@ -37,14 +42,19 @@ export interface RenderState {
   readonly selectors: number;
 }
 
-/** From resolved policy to chains and sets. Each call answers with what differs from the answers before. */
+/** From resolved policy to chains and sets. What it is told is noted, and worked off by `settle`. */
 export interface Renderer {
-  apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges;
-  /** A new configuration; everything is rendered again, and what comes out equal is not in the answer. */
-  configure(config: RenderConfig): PolicyChanges;
-  setFacts(facts: ClusterFacts): PolicyChanges;
+  take(changes: ResolvedChanges): void;
+  /** If it is another configuration everything is rendered again; what comes out equal is not told. */
+  configure(config: RenderConfig): void;
+  setFacts(facts: ClusterFacts): void;
+  setInterfaces(interfaces: readonly HostInterface[]): void;
   /** Keys of endpoints to close: those of which the kernel refused a rule. Their established flows stop too. */
-  close(ids: ReadonlySet<string>): PolicyChanges;
+  close(ids: ReadonlySet<string>): void;
+  /** Does about `limit` objects' worth of the work; true if nothing is left. */
+  settle(limit: number): boolean;
+  /** Does all that is left, and tells what differs from what was told before. */
+  flush(): PolicyChanges;
 }
 
 export function createRenderer(initial: RenderConfig): Renderer {
@@ -59,62 +69,105 @@ class TableRenderer implements Renderer {
   readonly #policies = new Map<PolicyId, ActivePolicy>();
   readonly #profiles = new Map<string, ActiveProfile>();
   readonly #hosts = new Map<string, ResolvedHost>();
+  /** Policies and profiles to be declared, anew or for the first time. */
+  readonly #duePolicies = new Set<PolicyId>();
+  readonly #dueProfiles = new Set<string>();
   readonly #sets: PolicySets;
+  readonly #pendingSets = new PendingSets();
+  /** Sets that have another name than before, so that the chains that ask them are other ones. */
+  #renamed = new Set<SetId>();
   readonly #library = new Library();
   readonly #workloads = new Workloads(this.#library);
   #clusterMembers: ReadonlyMap<string, WantedSet> = new Map();
   #idle: ReadonlySet<Family> = new Set();
-  #hooksBefore = '';
+  #hooks: HooksByFamily | undefined;
+  /** The hooks as text: as laid out last, and as told last. */
+  #laidOut = '';
+  #told = '';
   #selectors = 0;
   /** Whether what `tableLayout` declares may be another one. */
   #isLayoutDue = true;
+  /** Whether the families that are in use may be other ones. */
+  #isUseDue = true;
 
   constructor(config: RenderConfig) {
     this.#config = config;
     this.#sets = new PolicySets(config);
   }
 
-  apply(changes: ResolvedChanges, interfaces: readonly HostInterface[]): PolicyChanges {
-    if (interfaces !== this.#interfaces) this.#isLayoutDue = true;
-    this.#interfaces = interfaces;
+  take(changes: ResolvedChanges): void {
+    // Of a family without use no set need be put that would be taken away again.
+    this.#noteUse();
+    this.#putSets(this.#sets.apply(changes));
     for (const [id, policy] of changes.policies) this.#setPolicy(id, policy);
     for (const [name, profile] of changes.profiles) this.#setProfile(name, profile);
-    const endpoints = new Map<string, boolean>();
     for (const [key, endpoint] of changes.endpoints) {
       if (!isSameToLayout(this.#workloads.all.get(key), endpoint)) this.#isLayoutDue = true;
+      this.#isUseDue = true;
       this.#workloads.set(key, endpoint?.kind === 'workload' ? endpoint : null);
       put(this.#hosts, key, endpoint?.kind === 'host' ? endpoint : null);
-      endpoints.set(key, endpoint !== null);
     }
-    return this.#flush(endpoints, (sets) => sets.apply(changes));
   }
-
-  configure(next: RenderConfig): PolicyChanges {
+  configure(next: RenderConfig): void {
     if (next.families.join() !== this.#config.families.join())
       throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
+    if (isEqual(next, this.#config)) return;
     this.#config = next;
-    for (const policy of this.#policies.values()) this.#declarePolicy(policy);
-    for (const profile of this.#profiles.values()) this.#declareProfile(profile);
+    for (const id of this.#policies.keys()) this.#duePolicies.add(id);
+    for (const name of this.#profiles.keys()) this.#dueProfiles.add(name);
     this.#workloads.touchAll();
     this.#isLayoutDue = true;
-    return this.#flush(new Map(), (sets) => sets.configure(next));
+    this.#putSets(this.#sets.configure(next));
   }
-  setFacts(next: ClusterFacts): PolicyChanges {
+  setFacts(next: ClusterFacts): void {
+    if (isEqual(next, this.#facts)) return;
     this.#facts = next;
     this.#isLayoutDue = true;
-    return this.#flush(new Map());
+    this.#isUseDue = true;
   }
-  close(ids: ReadonlySet<string>): PolicyChanges {
+  setInterfaces(next: readonly HostInterface[]): void {
+    if (isEqual(next, this.#interfaces)) return;
+    this.#interfaces = next;
+    this.#isLayoutDue = true;
+  }
+  close(ids: ReadonlySet<string>): void {
     this.#closed = ids;
     this.#isLayoutDue = true;
-    return this.#flush(new Map());
   }
 
+  settle(limit: number): boolean {
+    const budget = { left: limit };
+    this.#noteUse();
+    this.#rename();
+    if (!declareDue(this.#duePolicies, budget, (id) => this.#declarePolicy(id))) return false;
+    if (!declareDue(this.#dueProfiles, budget, (name) => this.#declareProfile(name))) return false;
+    if (!this.#workloads.declare(this.#state(), budget)) return false;
+    if (this.#isLayoutDue) this.#layOut(budget);
+    return this.#library.settle(this.#config.families, budget);
+  }
+  flush(): PolicyChanges {
+    while (!this.settle(Number.POSITIVE_INFINITY)) {
+      // All of it is done in one go.
+    }
+    const isNews = this.#laidOut !== this.#told;
+    this.#told = this.#laidOut;
+    return {
+      sets: this.#pendingSets.take(),
+      chains: this.#library.take(this.#config.families),
+      ...(isNews && this.#hooks && { hooks: this.#hooks }),
+    };
+  }
+
+  #putSets({ changes, renamed }: SetsChanged): void {
+    for (const change of changes) this.#pendingSets.put(change);
+    for (const id of renamed) this.#renamed.add(id);
+  }
   /** Chains that ask these sets ask them by another name now. */
-  #rename(sets: ReadonlySet<SetId>): void {
-    if (sets.size === 0) return;
-    for (const policy of this.#policies.values()) if (asks(policy, sets)) this.#declarePolicy(policy);
-    for (const profile of this.#profiles.values()) if (asks(profile, sets)) this.#declareProfile(profile);
+  #rename(): void {
+    if (this.#renamed.size === 0) return;
+    for (const [id, policy] of this.#policies) if (asks(policy, this.#renamed)) this.#duePolicies.add(id);
+    for (const [name, profile] of this.#profiles) if (asks(profile, this.#renamed)) this.#dueProfiles.add(name);
+    this.#renamed = new Set();
   }
   #setPolicy(id: PolicyId, policy: ActivePolicy | null): void {
     const before = this.#policies.get(id);
@@ -124,11 +177,12 @@ class TableRenderer implements Renderer {
       this.#selectors++;
       if (this.#hosts.size > 0) this.#isLayoutDue = true;
     }
-    if (policy) this.#declarePolicy(policy);
+    if (policy) this.#duePolicies.add(id);
     else this.#withdraw((direction) => policyChain(id, direction));
   }
-  #declarePolicy(policy: ActivePolicy): void {
-    const config = this.#config;
+  #declarePolicy(id: PolicyId): void {
+    const [config, policy] = [this.#config, this.#policies.get(id)];
+    if (!policy) return;
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, policyChain(policy.id, direction), (table) =>
@@ -143,11 +197,12 @@ class TableRenderer implements Renderer {
       this.#workloads.touchProfile(name);
       if (this.#hosts.size > 0) this.#isLayoutDue = true;
     }
-    if (profile) this.#declareProfile(profile);
+    if (profile) this.#dueProfiles.add(name);
     else this.#withdraw((direction) => profileChain(name, direction));
   }
-  #declareProfile(profile: ActiveProfile): void {
-    const config = this.#config;
+  #declareProfile(name: string): void {
+    const [config, profile] = [this.#config, this.#profiles.get(name)];
+    if (!profile) return;
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, profileChain(profile.name, direction), (table) =>
@@ -159,32 +214,24 @@ class TableRenderer implements Renderer {
       for (const direction of DIRECTIONS) this.#library.withdraw(family, name(direction));
   }
 
-  #flush(endpoints: PolicyChanges['endpoints'], change?: (sets: PolicySets) => SetsChanged): PolicyChanges {
-    const changed = [this.#noteIdle(), ...(change ? [change(this.#sets)] : [])];
-    const state = this.#state();
-    for (const { renamed } of changed) this.#rename(renamed);
-    this.#workloads.declare(state);
-    const hooks = this.#isLayoutDue ? this.#layOut(state) : undefined;
-    const sets = [...changed.flatMap(({ changes }) => changes), ...(this.#isLayoutDue ? this.#clusterSets() : [])];
-    this.#isLayoutDue = false;
-    const chains = this.#library.settle(this.#config.families, hooks);
-    return { sets, chains, ...(hooks && { hooks }), endpoints };
-  }
-
-  #noteIdle(): SetsChanged {
+  #noteUse(): void {
+    if (!this.#isUseDue) return;
+    this.#isUseDue = false;
     const idle = idleFamilies(this.#facts.pools, this.#workloads.all.values(), this.#hosts.values());
     if (FAMILIES.some((family) => idle.has(family) !== this.#idle.has(family))) this.#isLayoutDue = true;
     this.#idle = idle;
-    return this.#sets.setIdle(idle);
+    this.#putSets(this.#sets.setIdle(idle));
   }
 
-  /** The hooks if they are other ones than before. */
-  #layOut(state: RenderState): HooksByFamily | undefined {
-    const hooks = tableLayout(state, this.#workloads.byInterface, this.#library);
+  #layOut(budget: Budget): void {
+    this.#isLayoutDue = false;
+    budget.left -= 1 + this.#workloads.byInterface.size / INTERFACES;
+    const hooks = tableLayout(this.#state(), this.#workloads.byInterface, this.#library);
     const text = JSON.stringify(hooks, plain);
-    if (text === this.#hooksBefore) return undefined;
-    this.#hooksBefore = text;
-    return hooks;
+    if (text !== this.#laidOut) this.#library.lead(hooks);
+    this.#laidOut = text;
+    this.#hooks = hooks;
+    for (const change of this.#clusterSets()) this.#pendingSets.put(change);
   }
 
   #hasCodePoints(): boolean {
@@ -220,6 +267,19 @@ const asks = ({ ingress, egress }: ActivePolicy | ActiveProfile, sets: ReadonlyS
       [entity.sets, entity.notSets, entity.portSets, entity.notPortSets].some((ids) => ids.some((id) => sets.has(id))),
     ),
   );
+
+/** Declares what is due as far as the budget goes; true if all is done. */
+function declareDue<K>(due: Set<K>, budget: Budget, declare: (key: K) => void): boolean {
+  for (const key of due) {
+    if (budget.left <= 0) return false;
+    budget.left--;
+    due.delete(key);
+    declare(key);
+  }
+  return true;
+}
+
+const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 function put<K, V>(map: Map<K, V>, key: K, value: V | null): void {
   if (value === null) map.delete(key);

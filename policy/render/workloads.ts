@@ -1,3 +1,4 @@
+import type { Budget } from '../budget.ts';
 import type { PolicyId, ResolvedWorkload } from '../resolved.ts';
 import type { RenderConfig } from './config.ts';
 import { renderWorkload } from './endpoint-chains.ts';
@@ -6,6 +7,9 @@ import { type Direction, denyAction, renderGroup } from './policy-chains.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+
+/** To put so many policies in their places costs as much as a workload by itself. */
+const POLICIES = 32;
 
 /** What one interface has declared. */
 interface Declared {
@@ -70,12 +74,15 @@ export class Workloads {
     for (const [iface, workload] of this.byInterface) if (concerned(workload)) this.#dirty.add(iface);
   }
 
-  /** Declares what was touched, and withdraws what is no more. */
-  declare(state: RenderState): void {
+  /** Declares what was touched, and withdraws what is no more, as far as the budget goes; true if all is done. */
+  declare(state: RenderState, budget: Budget): boolean {
     for (const iface of this.#dirty) {
+      if (budget.left <= 0) return false;
+      this.#dirty.delete(iface);
       const before = this.#declared.get(iface);
       const winner = smallest(this.#claims.get(iface)?.values() ?? []);
       if (winner) {
+        budget.left -= 1 + policiesOf(winner) / POLICIES;
         this.byInterface.set(iface, winner);
         this.#declared.set(iface, this.#declareOne(winner, state));
       } else {
@@ -84,7 +91,7 @@ export class Workloads {
       }
       if (before) this.#forget(before, this.#declared.get(iface), state);
     }
-    this.#dirty.clear();
+    return true;
   }
 
   #declareOne(workload: ResolvedWorkload, state: RenderState): Declared {
@@ -125,6 +132,9 @@ export class Workloads {
     }
   }
 }
+
+const policiesOf = ({ tiers }: ResolvedWorkload): number =>
+  tiers.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0);
 
 function smallest(workloads: Iterable<ResolvedWorkload>): ResolvedWorkload | undefined {
   let found: ResolvedWorkload | undefined;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Profile, Rule } from '#datastore';
+import type { Budget } from '../budget.ts';
 import type { ActivePolicy, ActiveProfile, PolicyId, ResolvedRule } from '../resolved.ts';
 import type { SetId } from '../types.ts';
 import type { Policy } from './policies.ts';
@@ -73,9 +74,17 @@ export class ActiveRules<V> {
     return true;
   }
 
-  drain(): Map<string, V | null> {
+  /** Whether there is something to drain. */
+  get hasNews(): boolean {
+    return this.#untold.size > 0;
+  }
+  /** What has changed since it was last drained, as far as the budget goes; everything must be settled. */
+  drain(budget: Budget): Map<string, V | null> {
     const changes = new Map<string, V | null>();
     for (const key of this.#untold) {
+      if (budget.left <= 0) break;
+      budget.left--;
+      this.#untold.delete(key);
       const slot = this.#slots.get(key);
       if (!slot) continue;
       const digest = slot.value === undefined ? undefined : digestOf(slot.value);
@@ -83,7 +92,6 @@ export class ActiveRules<V> {
       slot.told = digest;
       if (slot.users === 0) this.#slots.delete(key);
     }
-    this.#untold.clear();
     return changes;
   }
 

@@ -1,4 +1,5 @@
 import type { HostEndpoint, WorkloadEndpoint } from '#datastore';
+import type { Budget } from '../budget.ts';
 import { type Entry, Item } from '../labels/item.ts';
 import { LabelIndex, type MatchListener } from '../labels/label-index.ts';
 import type { PolicyId, ResolvedEndpoint, TierPolicies } from '../resolved.ts';
@@ -115,9 +116,17 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
     return true;
   }
 
-  drain(): Map<string, ResolvedEndpoint | null> {
+  /** Whether there is something to drain. */
+  get hasNews(): boolean {
+    return this.#untold.size > 0;
+  }
+  /** What has changed since it was last drained, as far as the budget goes; everything must be settled. */
+  drain(budget: Budget): Map<string, ResolvedEndpoint | null> {
     const changes = new Map<string, ResolvedEndpoint | null>();
     for (const local of this.#untold) {
+      if (budget.left <= 0) break;
+      budget.left--;
+      this.#untold.delete(local);
       if (!sameEndpoint(local.told, local.resolved)) changes.set(local.key, local.resolved ?? null);
       local.told = local.resolved;
       // Only now: until it is told that it is gone, one with the same id takes its place.
@@ -125,7 +134,6 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
       this.#locals.delete(local.key);
       this.#ids.delete(local.id);
     }
-    this.#untold.clear();
     return changes;
   }
 

@@ -1,4 +1,5 @@
 import { Bug } from '#core';
+import type { Budget } from '../budget.ts';
 import type { Entry, Item } from '../labels/item.ts';
 import { LabelIndex, type MatchListener } from '../labels/label-index.ts';
 import type { ResolvedSet } from '../resolved.ts';
@@ -12,6 +13,9 @@ interface Registered {
   readonly entry: Entry<SetMembers, Contribution> | null;
   users: number;
 }
+/** So many members cost as much as a set by itself. */
+const MEMBERS = 32;
+
 export type MemberItem = Item<SetMembers, Contribution>;
 
 /** What `drain` gives: as in ResolvedChanges. */
@@ -54,20 +58,31 @@ export class SetRegistry implements MatchListener<SetMembers, Contribution> {
     if (--known.users === 0) this.#unused.add(id);
   }
 
-  /** What has changed since the last drain; everything must be settled. */
-  drain(): SetChanges {
+  /** Whether there is something to drain. */
+  get hasNews(): boolean {
+    return this.#unused.size > 0 || this.#touched.size > 0;
+  }
+  /** What has changed since it was last drained, as far as the budget goes; everything must be settled. */
+  drain(budget: Budget): SetChanges {
     const changes: SetChanges = { sets: new Map(), added: new Map(), removed: new Map() };
-    for (const id of this.#unused) this.#forget(id, changes);
-    this.#unused.clear();
+    for (const id of this.#unused) {
+      if (budget.left <= 0) return changes;
+      budget.left--;
+      this.#unused.delete(id);
+      this.#forget(id, changes);
+    }
     for (const members of this.#touched) {
+      if (budget.left <= 0) return changes;
+      budget.left--;
+      this.#touched.delete(members);
       if (!members.changed) continue;
       const { id } = members.definition;
       if (!members.known) changes.sets.set(id, members.resolved);
       const { added, removed } = members.drain();
       if (added.size > 0) changes.added.set(id, added);
       if (removed.size > 0) changes.removed.set(id, removed);
+      budget.left -= (added.size + removed.size) / MEMBERS;
     }
-    this.#touched.clear();
     return changes;
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { AnyResource, WorkloadEndpoint } from '#datastore';
+import type { AnyResource, Update, WorkloadEndpoint } from '#datastore';
 import {
   type Chain,
   createPolicyEngine,
@@ -20,6 +20,8 @@ class Sum {
   hooks: Record<4 | 6, readonly Hook[]> | undefined;
 
   add(changes: PolicyChanges): void {
+    const told = changes.chains.map(({ family, table, name }) => `${family} ${table} ${name}`);
+    expect(new Set(told).size).toBe(told.length);
     for (const { family, table, name, chain } of changes.chains) {
       const key = `${family} ${table} ${name}`;
       if (chain) this.chains.set(key, chain);
@@ -80,9 +82,21 @@ const step = fc.record({
     .tuple(cluster, fc.array(interfaceName, { maxLength: 6 }), fc.array(extra, { maxLength: 4 }))
     .map(([r, n, e]) => renamed(r, n, e)),
   keep: fc.double({ min: 0, max: 1, noNaN: true }),
+  /** So much is done in each slice, and so many slices after each update; then all is told, or waits for the next step. */
+  slice: fc.record({
+    limit: fc.integer({ min: 1, max: 20 }),
+    count: fc.integer({ min: 0, max: 2 }),
+    tell: fc.boolean(),
+  }),
   config: fc.option(fc.constantFrom(...configs), { freq: 3 }),
   closed: fc.boolean(),
 });
+
+function updatesBetween(before: ReadonlyMap<string, AnyResource>, after: ReadonlyMap<string, AnyResource>): Update[] {
+  const gone = [...before].filter(([key]) => !after.has(key)).map(([, resource]) => updateOf(resource, false));
+  const there = [...after].filter(([key, resource]) => before.get(key) !== resource);
+  return [...gone, ...there.map(([, resource]) => updateOf(resource))];
+}
 
 function walk(
   engine: PolicyEngine,
@@ -92,11 +106,13 @@ function walk(
   let present = new Map<string, AnyResource>();
   let config = DEFAULT_RENDER_CONFIG;
   let closed = new Set<string>();
-  for (const { resources, keep, config: next, closed: close } of steps) {
+  for (const { resources, keep, slice, config: next, closed: close } of steps) {
     const wanted = new Map([...present].slice(0, Math.floor(present.size * keep)));
     for (const resource of resources) wanted.set(keyOf(resource), resource);
-    for (const [key, resource] of present) if (!wanted.has(key)) engine.onUpdate(updateOf(resource, false));
-    for (const [key, resource] of wanted) if (present.get(key) !== resource) engine.onUpdate(updateOf(resource));
+    for (const update of updatesBetween(present, wanted)) {
+      engine.onUpdate(update);
+      for (let i = 0; i < slice.count; i++) engine.settle(slice.limit);
+    }
     present = wanted;
     if (next) {
       config = next;
@@ -107,8 +123,10 @@ function walk(
       closed = new Set(close ? [...present.keys()].filter((k) => k.startsWith('WorkloadEndpoint')).slice(0, 2) : []);
       engine.setClosed(closed);
     }
-    sum.add(engine.flush());
+    if (slice.tell) sum.add(engine.flush());
+    else while (!engine.settle(slice.limit));
   }
+  sum.add(engine.flush());
   return { present, config, closed };
 }
 
@@ -127,7 +145,7 @@ test('random histories: what was rendered step by step is what is rendered from 
       expect(sum.text).toEqual(whole.text);
       edits += sum.chains.size;
     }),
-    { numRuns: 30 },
+    { numRuns: 60 },
   );
   expect(edits).toBeGreaterThan(100);
 });
