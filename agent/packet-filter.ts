@@ -1,6 +1,5 @@
 import { type Clock, createMetrics, hasCode, type Log } from '#core';
 import type { StepOutcome } from './apply.ts';
-import { Commits } from './kernel/commits.ts';
 import { createIpset } from './kernel/ipset.ts';
 import { createIptables } from './kernel/iptables.ts';
 import { createNftables, NftSocket, removeNftables } from './kernel/nftables/index.ts';
@@ -33,8 +32,6 @@ export class PacketFilter {
   #iptables: Backends;
   readonly #nftables: Backends;
   readonly #socket = new NftSocket();
-  /** Made where the nft variant of iptables is in use. */
-  #commits: Commits | undefined;
   #kind: 'iptables' | 'nftables' | undefined;
   #leftovers: (ChainReconciler | SetReconciler)[] | undefined;
   #isClean = false;
@@ -83,10 +80,7 @@ export class PacketFilter {
   }
 
   #useIptables(runner: Runner, variant: 'nft' | 'legacy'): Backends {
-    this.#commits?.stop();
-    this.#commits = variant === 'nft' ? new Commits() : undefined;
-    const rules = createIptables({ runner, variant, ...(this.#commits && { commits: this.#commits }) });
-    return { rules, sets: createIpset({ runner }) };
+    return { rules: createIptables({ runner, variant }), sets: createIpset({ runner }) };
   }
 
   /** Of what the kernel tells when it was changed: nothing of legacy iptables and ipset, which must be asked. */
@@ -99,7 +93,6 @@ export class PacketFilter {
   }
   close(): void {
     this.#socket.close();
-    this.#commits?.stop();
   }
 
   /**
@@ -129,7 +122,7 @@ export class PacketFilter {
     const parts: (ChainReconciler | SetReconciler)[] = [];
     for (const variant of ['nft', 'legacy'] as const) {
       if (this.rules.name === variant || !(await hasIptables(runner, variant))) continue;
-      const backend = createIptables({ runner, variant });
+      const backend = createIptables({ runner, variant, stay: false });
       parts.push(new ChainReconciler({ backend, families: [4, 6], clock, log, metrics: createMetrics() }));
     }
     if (this.#kind === 'nftables') {

@@ -1,17 +1,17 @@
 import { type Family, type Milliseconds, OperationalError } from '#core';
 import { printChain } from '#policy';
-import type { Commits } from './commits.ts';
 import { piecesOf } from './iptables-pieces.ts';
 import { type RestoreText, restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
+import { StandingRestore } from './iptables-standing.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
 import type { RuleBackend } from './types.ts';
 
 export interface IptablesOptions {
   readonly runner: Runner;
   readonly variant: 'nft' | 'legacy';
-  /** For the nft variant: a write is done when the kernel has told of it, and the program may end later. */
-  readonly commits?: Commits;
+  /** A program of each family stays for the next small changes; true if it is not said. */
+  readonly stay?: boolean;
   /** Words before each command, such as `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
   /** Time after which a command is killed. */
@@ -22,11 +22,7 @@ export interface IptablesOptions {
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
 
-type Run = (
-  argv: readonly string[],
-  rest: Omit<Command, 'argv'>,
-  onStart?: (pid: number) => void,
-) => Promise<CommandResult>;
+type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<CommandResult>;
 
 /** Seconds to wait for the xtables lock. */
 const LOCK_WAIT = 10;
@@ -37,11 +33,17 @@ const programName = (family: Family, variant: string, role: string): string =>
 
 /** iptables of one variant, both families. What a packet can notice of a write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
-  const { runner, variant, commits, prefix = [], programs = {}, timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
+  const { runner, variant, stay = true, prefix = [], programs = {}, timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
-  const run: Run = (argv, rest, onStart) =>
-    runner.run({ ...rest, argv: [...prefix, ...argv] as unknown as Command['argv'] }, onStart);
+  const prefixed = (argv: readonly string[]) => [...prefix, ...argv] as unknown as Command['argv'];
+  const run: Run = (argv, rest) => runner.run({ ...rest, argv: prefixed(argv) });
+  const standing = new Map<Family, StandingRestore>();
+  const standingOf = (family: Family): StandingRestore => {
+    const stays = standing.get(family) ?? new StandingRestore(runner, prefixed(restoreArgv(family)));
+    standing.set(family, stays);
+    return stays;
+  };
 
   return {
     name: variant,
@@ -74,7 +76,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
         } finally {
           await before;
         }
-        if (printed.text !== '') before = restore(family, printed.text);
+        if (printed.text !== '') before = restore(family, printed.text, stay && !change.atOnce);
         state = printed.after;
         rules += printed.rules;
       }
@@ -83,39 +85,37 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     },
   };
 
-  function restore(family: Family, text: string): Promise<void> {
-    const name = program(family, 'restore');
+  function restoreArgv(family: Family): [string, ...string[]] {
     // The nft variant has no lock: its transactions are the kernel's.
     const wait = variant === 'legacy' ? ['--wait', String(lockWait)] : [];
-    const argv = [name, '--noflush', ...wait];
-    const end = (onStart?: (pid: number) => void) =>
-      run(argv, { stdin: text, timeout }, onStart).then((result) => demand(result, name, text));
-    return commits ? untilCommitted(commits, end) : end();
+    return [program(family, 'restore'), '--noflush', ...wait];
+  }
+
+  /** @param mayFeed false: by a program of its own, so that if it fails nothing but the text is to blame */
+  async function restore(family: Family, text: string, mayFeed: boolean): Promise<void> {
+    const argv = restoreArgv(family);
+    const [name] = argv;
+    const stays = mayFeed ? standingOf(family) : undefined;
+    const fed = await stays?.feed(text, timeout);
+    if (fed) {
+      if (fed.ended) failed(fed.ended, name, text, fed.linesBefore);
+      return;
+    }
+    demand(await run(argv, { stdin: text, timeout }), name, text);
+    stays?.succeeded();
   }
 }
 
-/** A command line with one COMMIT: whichever is known first, that the kernel has taken it or how the program ended. */
-function untilCommitted(commits: Commits, start: (onStart: (pid: number) => void) => Promise<void>): Promise<void> {
-  const since = commits.next;
-  return new Promise((resolve, reject) => {
-    let child: number | undefined;
-    const end = start((pid) => {
-      child = pid;
-      void commits.of(pid, since).then(resolve);
-    });
-    end.then(resolve, reject).finally(() => {
-      if (child !== undefined) commits.forget(child);
-    });
-  });
-}
-
 function demand(result: CommandResult, name: string, text?: string): void {
+  if (result.ended || result.code !== 0) failed(result, name, text);
+}
+/** @param linesBefore that the program had been given before this text */
+function failed(result: CommandResult, name: string, text?: string, linesBefore = 0): never {
   if (result.ended === 'timeout') throw new OperationalError('TIMEOUT', `${name} did not end in time and was killed`);
   if (result.ended === 'output') throw new OperationalError('EXEC', `${name} wrote more than is believable`);
-  if (result.code === 0) return;
   const message = result.stderr.trim().replace(/\s*\n\s*/g, '; ');
   const line = /line:? (\d+)/.exec(message);
-  const culprit = line && text ? text.split('\n')[Number(line[1]) - 1] : undefined;
+  const culprit = line && text ? text.split('\n')[Number(line[1]) - linesBefore - 1] : undefined;
   const where = culprit && culprit !== 'COMMIT' ? ` at '${culprit.slice(0, 300)}'` : '';
   throw new OperationalError('EXEC', `${name} failed (${result.code ?? 'killed'}): ${message.slice(0, 500)}${where}`);
 }

@@ -1,27 +1,18 @@
 import { execa } from 'execa';
 import { realClock } from '#core';
-import type { CommandResult, RunnerReply, RunnerRequest } from './runner.ts';
+import type { Command, CommandResult, RunnerReply, RunnerRequest } from './runner.ts';
+import { COMMAND, endGroup } from './runner-group.ts';
+import { KeptChild } from './runner-kept.ts';
 
 /**
  * The process that starts commands (runner.ts). It holds nothing, so its forks are cheap; it ends when the agent does.
  */
 const MAX_OUTPUT = 256 * 1024 * 1024;
 
-async function run({ id, argv, stdin, timeout, maxOutput = MAX_OUTPUT }: RunnerRequest): Promise<CommandResult> {
+async function run(id: number, { argv, stdin, timeout, maxOutput = MAX_OUTPUT }: Command): Promise<CommandResult> {
   const [file, ...args] = argv;
   let ended: CommandResult['ended'];
-  const child = execa(file, args, {
-    input: stdin ?? '',
-    reject: false,
-    stripFinalNewline: false,
-    maxBuffer: maxOutput,
-    encoding: 'utf8',
-    // A group of its own, so that what the command started ends with it; otherwise an orphan would hold its output open.
-    detached: true,
-    cleanup: false,
-    // glibc looks whether /etc/resolv.conf has changed for every address that ipset reads.
-    env: { LC_ALL: 'C', RES_OPTIONS: 'no-reload' },
-  });
+  const child = execa(file, args, { ...COMMAND, input: stdin ?? '', maxBuffer: maxOutput });
   if (child.pid !== undefined) reply({ id, started: child.pid });
   const cancel = realClock.after(timeout, () => {
     ended = 'timeout';
@@ -43,14 +34,13 @@ async function run({ id, argv, stdin, timeout, maxOutput = MAX_OUTPUT }: RunnerR
   };
 }
 
-function endGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch (error) {
-    // Ended by itself meanwhile.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
+const kept = new Map<number, KeptChild>();
+
+function keep(id: number, argv: Command['argv']): Promise<CommandResult> {
+  const child = new KeptChild(argv, () => reply({ id, answered: true }));
+  kept.set(id, child);
+  if (child.pid !== undefined) reply({ id, started: child.pid });
+  return child.end.finally(() => kept.delete(id));
 }
 
 function reply(message: RunnerReply): void {
@@ -59,11 +49,16 @@ function reply(message: RunnerReply): void {
 }
 
 process.on('message', (request: RunnerRequest) => {
-  run(request).then(
-    (result) => reply({ id: request.id, result }),
-    (error: unknown) => reply({ id: request.id, error: error instanceof Error ? error.message : String(error) }),
+  const { id } = request;
+  // One that has ended says so by its own result.
+  if ('feed' in request) return kept.get(id)?.feed(request);
+  const end = 'keep' in request ? keep(id, request.keep) : run(id, request);
+  end.then(
+    (result) => reply({ id, result }),
+    (error: unknown) => reply({ id, error: error instanceof Error ? error.message : String(error) }),
   );
 });
+// Their input ends with this process, and so do kept programs.
 process.on('disconnect', () => process.exit(0));
 // Ctrl-C on a terminal reaches the whole group; the agent decides when the runner ends.
 process.on('SIGINT', () => {});

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Log, type Milliseconds, OperationalError } from '#core';
+import { type Kept, KeptProgram } from './kept.ts';
 
 /** One command: program and arguments as they are, never through a shell. */
 export interface Command {
@@ -28,20 +29,31 @@ export interface CommandResult {
  */
 export interface Runner {
   /** Rejects with EXEC when the program cannot be started or the runner died; a command that fails is a result. */
-  run(command: Command, onStart?: (pid: number) => void): Promise<CommandResult>;
+  run(command: Command): Promise<CommandResult>;
+  /** Starts a program that stays until it ends by itself, is killed for a bound, or the runner is closed. */
+  keep(argv: Command['argv']): Kept;
   /** Whether a process id was that of a command started here, so that its kernel events are our own. */
   isOurs(pid: number): boolean;
   close(): void;
 }
 
-export type RunnerRequest = Command & { readonly id: number };
+/** More input for a kept program, and what it writes when it has worked it off. */
+export interface KeptRequest {
+  readonly feed: string;
+  readonly until: string;
+  readonly timeout: Milliseconds;
+}
+export type RunnerRequest = (Command | { readonly keep: Command['argv'] } | KeptRequest) & { readonly id: number };
 export type RunnerReply =
   | { readonly id: number; readonly started: number }
+  | { readonly id: number; readonly answered: true }
   | { readonly id: number; readonly result: CommandResult }
   | { readonly id: number; readonly error: string };
 
 interface Waiter {
-  readonly onStart: ((pid: number) => void) | undefined;
+  onStart?(pid: number): void;
+  /** A kept program has written what was waited for. */
+  answered?(): void;
   resolve(result: CommandResult): void;
   reject(error: Error): void;
 }
@@ -55,8 +67,11 @@ export function createRunner(options: { readonly log: Log }): Runner {
   let child: ChildProcess | undefined;
   let next = 1;
   let closed = false;
+  /** Commands that run, and feeds that are not answered. */
+  let busy = 0;
 
   function remember(pid: number): void {
+    ours.delete(pid);
     ours.add(pid);
     if (ours.size > REMEMBERED) ours.delete(ours.values().next().value!);
   }
@@ -74,6 +89,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
         remember(reply.started);
         return waiter?.onStart?.(reply.started);
       }
+      if ('answered' in reply) return waiter?.answered?.();
       waiting.delete(reply.id);
       if ('result' in reply) waiter?.resolve(reply.result);
       else waiter?.reject(new OperationalError('EXEC', reply.error));
@@ -88,41 +104,67 @@ export function createRunner(options: { readonly log: Log }): Runner {
     };
     fresh.on('error', (error) => gone(error.message));
     fresh.on('exit', (code, signal) => gone(`exit ${code ?? signal}`));
-    // A command keeps the agent alive while it runs; the idle runner does not.
+    // The idle runner does not keep the agent alive.
     fresh.unref();
     fresh.channel?.unref();
     return fresh;
   }
   child = start();
 
+  /** What is begun keeps the agent alive while it runs. */
+  function begin({ channel }: ChildProcess): () => void {
+    if (busy++ === 0) channel?.ref();
+    return () => {
+      if (--busy === 0) channel?.unref();
+    };
+  }
+  function send(to: ChildProcess, request: RunnerRequest): void {
+    to.send(request, (error) => {
+      const waiter = waiting.get(request.id);
+      if (!error || !waiter) return;
+      waiting.delete(request.id);
+      waiter.reject(new OperationalError('EXEC', `the command runner does not answer: ${error.message}`));
+    });
+  }
+
   return {
-    run(command, onStart) {
+    run(command) {
       if (closed) return Promise.reject(new OperationalError('EXEC', 'the command runner is closed'));
       child ??= start();
       const id = next++;
       const to = child;
-      return new Promise((resolve, reject) => {
-        to.channel?.ref();
-        const done = () => {
-          if (waiting.size === 0) to.channel?.unref();
-        };
-        waiting.set(id, {
-          onStart,
-          resolve(result) {
-            done();
-            resolve(result);
-          },
-          reject(error) {
-            done();
-            reject(error);
-          },
-        });
-        to.send({ ...command, id } satisfies RunnerRequest, (error) => {
-          if (!error || !waiting.delete(id)) return;
-          done();
-          reject(new OperationalError('EXEC', `the command runner does not answer: ${error.message}`));
-        });
+      const done = begin(to);
+      return new Promise<CommandResult>((resolve, reject) => {
+        waiting.set(id, { resolve, reject });
+        send(to, { ...command, id });
+      }).finally(done);
+    },
+    keep(argv) {
+      child ??= start();
+      const id = next++;
+      const to = child;
+      let pid: number | undefined;
+      const program = new KeptProgram((request) => {
+        // News of what it does now are still to come when others have pushed it out.
+        if (pid !== undefined) remember(pid);
+        send(to, { ...request, id });
       });
+      waiting.set(id, {
+        onStart: (started) => {
+          pid = started;
+        },
+        answered: () => program.answered(),
+        resolve: (result) => program.resolve(result),
+        reject: (error) => program.reject(error),
+      });
+      if (closed) program.reject(new OperationalError('EXEC', 'the command runner is closed'));
+      else send(to, { keep: argv, id });
+      return {
+        get isGone() {
+          return program.isGone;
+        },
+        feed: (...input) => program.feed(...input).finally(begin(to)),
+      };
     },
     isOurs: (pid) => ours.has(pid),
     close() {

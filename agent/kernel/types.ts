@@ -270,7 +270,7 @@ export interface TableChange {
   readonly hooks?: readonly Hook[];
   /** State the change is computed against. */
   readonly base: TableState;
-  /** If it is refused nothing of it may be left, not even chains that nothing leads to. */
+  /** A trial: if it is refused nothing of it may be left, not even chains that nothing leads to, and nothing but it may be the reason. */
   readonly atOnce?: boolean;
 }
 

@@ -43,7 +43,7 @@ export async function findRefused(
       });
       state = after;
       const remove = [...stale, ...trials.map((c) => c.name)];
-      state = (await backend.write(family, table, { update: [], remove, base: state })).after;
+      state = (await backend.write(family, table, { update: [], remove, base: state, atOnce: true })).after;
       return null;
     } catch (error) {
       if (error instanceof OperationalError && error.code !== 'TIMEOUT') return messageOf(error);

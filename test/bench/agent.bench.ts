@@ -13,7 +13,7 @@ import { measureStart, type Report, STARTS } from './agent/start.ts';
 const report: Report = (line, figures) => process.stdout.write(`${JSON.stringify({ line, ...figures })}\n`);
 const LINES: Record<string, (line: string, report: Report) => Promise<void>> = {
   ...Object.fromEntries(Object.keys(STARTS).map((line) => [line, measureStart])),
-  ...Object.fromEntries(Object.keys(EDITS).map((line) => [line, measureEdits])),
+  ...Object.fromEntries(EDITS.map((line) => [line, measureEdits])),
   churn: measureChurn,
   'first-packet': measureFirstPacket,
 };

@@ -5,9 +5,9 @@ import type { Report } from './start.ts';
 
 /**
  * One change in a node with 1 000 endpoints and 10 000 rules of policy: from the put to etcd until the kernel has told of the last transaction that it
- * takes. A policy edited is one of IPv4; an endpoint added is one of each family.
+ * takes. A policy edited is one of IPv4; an endpoint added is one of each family that the node uses: IPv4, or both in the lines that end with `-dual`.
  */
-export const EDITS: Record<string, Backend> = {
+const BACKENDS: Record<string, Backend> = {
   'edits-iptables': { env: { FELIX_IPTABLESBACKEND: 'nft' }, felix: {}, chain: (name) => `iptables-nft -S ${name}` },
   'edits-nftables': {
     env: {},
@@ -15,6 +15,7 @@ export const EDITS: Record<string, Backend> = {
     chain: (name) => `nft list chain ip tsnet filter-${name}`,
   },
 };
+export const EDITS: readonly string[] = Object.keys(BACKENDS).flatMap((line) => [line, `${line}-dual`]);
 
 interface Backend {
   readonly env: Record<string, string>;
@@ -30,7 +31,12 @@ const ROUNDS = 100;
 const PAUSE = 100;
 
 const APPS = POLICIES / 2;
-const workload = (n: number): Shaped => endpoint(n, LOCAL, 'space', { app: `app-${n % APPS}` });
+function workload(n: number, isDual: boolean): Shaped {
+  const shaped = endpoint(n, LOCAL, 'space', { app: `app-${n % APPS}` });
+  if (!isDual) return shaped;
+  const { ipNetworks } = shaped.spec as { readonly ipNetworks: readonly string[] };
+  return { ...shaped, spec: { ...shaped.spec, ipNetworks: [...ipNetworks, `fd00:65::${n.toString(16)}/128`] } };
+}
 function policy(n: number, edit = 0): Shaped {
   const ingress = [0, 1, 2, 3, 4].map((r) => ({
     action: 'Allow',
@@ -41,10 +47,10 @@ function policy(n: number, edit = 0): Shaped {
   const spec = { tier: 'default', selector: `app == 'app-${n % APPS}'`, types: ['Ingress'], ingress };
   return { kind: 'GlobalNetworkPolicy', id: `policy-${n}`, spec };
 }
-function* cluster(felix: object): Iterable<Shaped> {
+function* cluster(felix: object, isDual: boolean): Iterable<Shaped> {
   yield { kind: 'FelixConfiguration', id: 'default', spec: felix };
   for (let n = 0; n < POLICIES; n++) yield policy(n);
-  for (let n = 0; n < ENDPOINTS; n++) yield workload(n);
+  for (let n = 0; n < ENDPOINTS; n++) yield workload(n, isDual);
 }
 
 /** Counts the kernel's news of transactions, and says when there were so many. */
@@ -65,9 +71,10 @@ class Transactions {
 }
 
 export async function measureEdits(line: string, report: Report): Promise<void> {
-  const { env, felix, chain } = EDITS[line];
+  const isDual = line.endsWith('-dual');
+  const { env, felix, chain } = BACKENDS[line.replace(/-dual$/, '')];
   const rig = await Rig.make();
-  await rig.load(cluster(felix));
+  await rig.load(cluster(felix, isDual));
   const agent = new MeasuredAgent({ env });
   try {
     await agent.ready();
@@ -85,7 +92,7 @@ export async function measureEdits(line: string, report: Report): Promise<void> 
       report(line, { what, rounds: ROUNDS, ...percentiles(times) });
     };
     await measure('policy edited, ms', 1, (round) => policy((round * 17) % APPS, round + 1));
-    await measure('endpoint added, ms', 2, (round) => workload(ENDPOINTS + round));
+    await measure('endpoint added, ms', isDual ? 2 : 1, (round) => workload(ENDPOINTS + round, isDual));
     sh(chain(`cali-tw-cali${ENDPOINTS + ROUNDS - 1}`));
     transactions.stop();
   } finally {

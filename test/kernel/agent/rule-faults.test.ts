@@ -3,9 +3,8 @@ import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, rmSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { createMetrics, FakeClock, OperationalError, silentLog } from '#core';
-import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
-import { Commits } from '../../../agent/kernel/commits.ts';
+import { createMetrics, FakeClock, type Log, OperationalError, silentLog } from '#core';
+import { type ChainRule, createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
@@ -105,7 +104,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
   };
 
   /** A reconciler whose program, or socket of nf_tables, has a fault where it writes. */
-  function bench({ script, socket }: Fault, commits?: Commits) {
+  function bench({ script, socket }: Fault, stay = false) {
     const path = (family: 4 | 6) => join(dir, `write-${family}`);
     const put = (line: string) => {
       for (const family of FAMILIES) {
@@ -122,7 +121,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       kind === 'nftables'
         ? createNftables(faulty)
         : createIptables({
-            ...{ runner, timeout: 1_000, programs: { restore: path }, ...(commits && { commits }) },
+            ...{ runner, timeout: 1_000, programs: { restore: path }, stay },
             variant: kind === 'iptables-nft' ? 'nft' : 'legacy',
           });
     afterThis.push(() => faulty.close());
@@ -229,23 +228,6 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     for (const family of FAMILIES) expect(tools.show(family).match(/(-j |jump filter-)cali-FORWARD/g)).toHaveLength(1);
   });
 
-  test.runIf(kind === 'iptables-nft')(
-    'has written and does not end: the write is done when the kernel says so, and what hangs is killed in its time',
-    async () => {
-      const commits = new Commits();
-      // The same process goes on waiting for input after the COMMIT.
-      const shell = (family: 4 | 6) => `exec bash -c 'exec ${tools.real(family)} "$@" < <(cat; ${HANGS})' restore "$@"`;
-      const b = bench({ script: `case "$0" in *-4) ${shell(4)};; esac; ${shell(6)}`, socket: none }, commits);
-      const sleeping = () => ns.sh(`pgrep -f '^${HANGS}$' || true`).trim();
-      expect((await b.chains.apply()).failures).toEqual([]);
-      expect(standing()).toEqual(WHOLE);
-      expect(sleeping()).not.toBe('');
-      await until('the end of what hangs', () => sleeping() === '');
-      expect(await b.chains.check()).toBe(false);
-      commits.stop();
-    },
-  );
-
   test.runIf(isProgram)(
     'refuses one rule among thousands of new ones: its chain is closed, all others stand, and nothing of the search is left',
     async () => {
@@ -335,6 +317,135 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     tools.spoil();
     await b.chains.check();
     expect(b.chains.fights).toEqual([]);
+  });
+});
+
+describe.each(['iptables-nft', 'iptables-legacy'] as const)('%s: a program that stays', (kind) => {
+  const tools = TOOLS[kind];
+  const others: Runner[] = [];
+  afterEach(() => {
+    for (const other of others.splice(0)) other.close();
+    // What hangs knows nothing of the runner's end.
+    ns.sh(`pgrep -f '^${HANGS}$' | xargs -r kill`);
+    tools.clean();
+  });
+
+  /** @param script what it does that was started to stay; `real` as it should */
+  async function bench(script: string) {
+    const other = createRunner({ log: silentLog });
+    others.push(other);
+    const path = join(dir, 'stays');
+    const calls = () => readFileSync(join(dir, 'calls'), 'utf8').split('\n').slice(0, -1);
+    writeFileSync(join(dir, 'calls'), '');
+    const body = `real() { ${tools.real(4)} "$@"; }\ncase "$*" in *--verbose*) ${script};; *) real "$@";; esac`;
+    writeFileSync(path, `#!/bin/sh\necho "$*" >> ${dir}/calls\n${body}\n`);
+    chmodSync(path, 0o755);
+    const clock = new FakeClock();
+    const backend = createIptables({
+      ...{ runner: other, timeout: 1_000, programs: { restore: () => path } },
+      variant: kind === 'iptables-nft' ? 'nft' : 'legacy',
+    });
+    const logged: object[] = [];
+    const log = { ...silentLog, error: (fields: object) => void logged.push(fields) } as Log;
+    const chains = new ChainReconciler({ backend, families: [4], clock, log, metrics: createMetrics() });
+    const config = { ...DEFAULT_RENDER_CONFIG, families: [4] as const };
+    const fresh = createPolicyEngine({ node: 'n', config }).flush();
+    let round = 0;
+    /** One more change of the FORWARD chain's first jump target: a comment that counts. */
+    const change = (extra: readonly ChainRule[] = []) => {
+      const counted: ChainRule = { match: [], action: { do: 'none' }, comments: [`round ${++round}`] };
+      const changed = fresh.chains.map((c) =>
+        c.name === 'cali-FORWARD' && c.chain
+          ? { ...c, chain: { ...c.chain, rules: [counted, ...extra, ...c.chain.rules] } }
+          : c,
+      );
+      chains.update({ chains: changed, ...(round === 1 && { hooks: fresh.hooks! }) });
+      return chains.apply();
+    };
+    const stands = () => tools.show(4).includes(`round ${round}`);
+    /** Changes until one of them starts no program. */
+    const fed = async () => {
+      for (let before = -1; before !== calls().length; ) {
+        before = calls().length;
+        expect((await change()).failures).toEqual([]);
+      }
+      expect(stands()).toBe(true);
+    };
+    expect((await change()).failures).toEqual([]);
+    return { chains, clock, change, stands, fed, calls, logged, other };
+  }
+  const started = (calls: readonly string[]) => calls.filter((call) => call.includes('--verbose')).length;
+
+  test('takes one change after the other, is asked by the lines of each, and ends with the runner', async () => {
+    const b = await bench('real "$@"');
+    await b.fed();
+    const calls = b.calls();
+    for (let i = 0; i < 5; i++) expect((await b.change()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+    expect(b.calls()).toEqual(calls);
+    expect(started(calls)).toBe(1);
+    // Somebody else changes something in between: it compares with what is there now.
+    ns.sh(`${kind} -F cali-FORWARD`);
+    expect(await b.chains.check()).toBe(true);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+    expect(b.calls()).toEqual(calls);
+    expect(await b.chains.check()).toBe(false);
+    const running = () => ns.sh(`pgrep -f '${dir}/[s]tays' || true`).trim();
+    expect(running()).not.toBe('');
+    b.other.close();
+    await until('its end', () => running() === '');
+  });
+
+  test('is given a rule that the kernel refuses: the rule is named, its chain closed, and changes are fed again', async () => {
+    const b = await bench('real "$@"');
+    await b.fed();
+    const bad: ChainRule = { match: [], action: { do: 'masquerade', randomFully: false } };
+    const { failures } = await b.change([bad]);
+    expect(failures.map(({ error }) => error)).toEqual(['REFUSED']);
+    expect(b.chains.quarantined).toMatchObject([
+      { chain: 'cali-FORWARD', rule: expect.stringContaining('MASQUERADE') },
+    ]);
+    expect((await b.change()).failures).toEqual([]);
+    await b.fed();
+    expect(started(b.calls())).toBeGreaterThan(1);
+  });
+
+  // It answers once, when it is started; then it is given a change.
+  const answered = (then: string) => `{ head -n 1; ${then}; } | real "$@"`;
+  test.each([
+    ['hangs', answered(HANGS), 'TIMEOUT'],
+    ['dies', answered('head -n 1 > /dev/null; kill -9 0'), 'EXEC'],
+    ['ends as if all were well', answered('head -n 1 > /dev/null'), 'EXEC'],
+    ['writes without end', answered('yes "#"'), 'EXEC'],
+  ])('%s: said, and a command does it', async (_what, script, error) => {
+    const b = await bench(script);
+    let failures: readonly { readonly error: string }[] = [];
+    while (failures.length === 0) ({ failures } = await b.change());
+    expect(failures.map((f) => f.error)).toEqual([error]);
+    expect(b.chains.quarantined).toEqual([]);
+    expect(() => ns.sh(`pgrep -f '^${HANGS}$'`)).toThrow();
+    b.clock.advance(60_000);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+
+  test('lies that it has written: the next look finds out, and it is written again', async () => {
+    // Its first change is kept from it.
+    const b = await bench(`{ head -n 1; sed -u '1,/^#/{/^#/!d}'; } | real "$@"`);
+    do expect((await b.change()).failures).toEqual([]);
+    while (b.stands());
+    expect(await b.chains.check()).toBe(true);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+    expect(await b.chains.check()).toBe(false);
+  });
+
+  test('never answers: commands do the work', async () => {
+    const b = await bench(`exec ${HANGS}`);
+    for (let i = 0; i < 5; i++) expect((await b.change()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+    expect(started(b.calls())).toBe(1);
   });
 });
 

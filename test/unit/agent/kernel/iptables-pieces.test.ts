@@ -64,7 +64,8 @@ describe('iptables', () => {
       texts.push(stdin);
       return { code: refuse(stdin) ? 1 : 0, stdout: '', stderr: 'line 2 failed', pid: 1 };
     };
-    const runner: Runner = { run, isOurs: () => false, close: () => {} };
+    const keep: Runner['keep'] = () => ({ isGone: false, feed: () => new Promise(() => {}) });
+    const runner: Runner = { run, keep, isOurs: () => false, close: () => {} };
     return { texts, runner };
   }
   const write = (runner: Runner, variant: 'nft' | 'legacy') =>

@@ -79,6 +79,7 @@ describe('the variant', () => {
       const stdout = argv[0] === 'cat' ? tables : (saves[argv[0]] ?? '');
       return { code: 0, stdout, stderr: '', pid: 1 };
     },
+    keep: () => ({ isGone: false, feed: () => new Promise(() => {}) }),
     isOurs: () => false,
     close: () => {},
   });
