@@ -12,6 +12,9 @@ import type { Policy } from './policies.ts';
 type Resource = WorkloadEndpoint | HostEndpoint;
 type LocalItem = Item<Policy, Local>;
 
+/** To find which policies select one endpoint costs as much as so many objects elsewhere. */
+const LOOKS = 8;
+
 /** An endpoint of this node, with what was last worked out for it. */
 interface Local {
   readonly key: string;
@@ -38,6 +41,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   readonly #ids = new Set<string>();
   readonly #dirty = new Set<Local>();
   readonly #untold = new Set<Local>();
+  /** Of those that are being worked off; good until a policy or a tier changes. */
+  #lists = new ListCache<Local>();
   readonly #tiers: Tiers;
   readonly #policies: ActiveRules<unknown>;
   readonly #profiles: ActiveRules<unknown>;
@@ -93,6 +98,7 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   }
 
   setPolicy(id: PolicyId, policy: Policy | undefined): void {
+    this.#lists = new ListCache();
     const known = this.#entries.get(id);
     if (known) this.#index.removeSelector(known);
     if (policy) this.#entries.set(id, this.#index.addSelector(policy, policy.selector));
@@ -101,18 +107,20 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
 
   /** A tier has changed, and with it perhaps every order. */
   reorder(): void {
+    this.#lists = new ListCache();
     for (const local of this.#locals.values()) this.#dirty.add(local);
   }
 
   settle(limit: number): boolean {
-    this.#index.settle();
-    const cache = new ListCache<Local>();
+    // Each of them looks at the selectors of many policies.
+    if (!this.#index.settle(Math.ceil(limit / LOOKS))) return false;
     let left = limit;
     for (const local of this.#dirty) {
       if (left-- <= 0) return false;
       this.#dirty.delete(local);
-      this.#resolve(local, cache);
+      this.#resolve(local, this.#lists);
     }
+    this.#lists = new ListCache();
     return true;
   }
 
