@@ -33,7 +33,7 @@ export class Applier {
   readonly #log: Log;
   readonly #metrics: ReturnType<typeof applyMetrics>;
   readonly #backoff = new Backoff(RETRY_FIRST, RETRY_MOST);
-  readonly #onBegin: () => Milliseconds | undefined;
+  readonly #onBegin: () => Promise<Milliseconds | undefined>;
   readonly #onPass: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   #wanted = false;
   #running: Promise<void> | undefined;
@@ -48,7 +48,7 @@ export class Applier {
     log: Log;
     metrics: Metrics;
     /** Before the first step of each pass: what is to be seen by all steps or by none changes here. When the oldest input of that arrived, for the latency metric. */
-    onBegin?: () => Milliseconds | undefined;
+    onBegin?: () => Promise<Milliseconds | undefined>;
     /** After each pass: what failed, by step. */
     onPass?: (failures: ReadonlyMap<string, readonly Failure[]>) => void;
   }) {
@@ -56,7 +56,7 @@ export class Applier {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = applyMetrics(options.metrics);
-    this.#onBegin = options.onBegin ?? (() => undefined);
+    this.#onBegin = options.onBegin ?? (async () => undefined);
     this.#onPass = options.onPass ?? (() => {});
   }
 
@@ -97,7 +97,7 @@ export class Applier {
   async #pass(): Promise<void> {
     const started = this.#clock.now();
     this.#retry?.();
-    const since = this.#onBegin();
+    const since = await this.#onBegin();
     this.#oldest ??= since;
     const failures = new Map<string, readonly Failure[]>();
     let again: Milliseconds | undefined;

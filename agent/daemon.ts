@@ -309,7 +309,7 @@ function apply(
   endpoints: LocalEndpoints,
   closures: Closures,
   bgp: Bgp | undefined,
-  onBegin: () => Milliseconds | undefined,
+  onBegin: () => Promise<Milliseconds | undefined>,
 ): Applier {
   const files = new EndpointStatusFiles(join(config.runDir, 'endpoint-status'), log);
   files.start();

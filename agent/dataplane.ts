@@ -15,6 +15,7 @@ import type { OverlayReconciler } from './reconcile/overlay.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
 import type { SetReconciler } from './reconcile/sets.ts';
 import type { SettingsReconciler } from './reconcile/settings.ts';
+import { inSlices } from './slices.ts';
 import type { OverlayIntent } from './vxlan.ts';
 
 export interface DataplaneParts {
@@ -147,9 +148,9 @@ export class Dataplane implements Desired {
     this.#log = options.log;
   }
 
-  policy(changes: PolicyChanges): void {
-    this.#parts.sets.update(changes.sets);
-    this.#parts.chains.update(changes);
+  async policy(changes: PolicyChanges): Promise<void> {
+    await inSlices(this.#clock, this.#parts.sets.updating(changes.sets));
+    await inSlices(this.#clock, this.#parts.chains.updating(changes));
   }
   routes(changes: ReadonlyMap<string, Route | undefined>): void {
     this.#parts.routes?.update(changes);

@@ -1,8 +1,7 @@
 import type { Clock, Milliseconds } from '#core';
 import type { Update } from '#datastore';
+import { SLICE } from './slices.ts';
 
-/** Time a slice of work may take before the loop gets its turn (invariant I9). */
-const SLICE: Milliseconds = 5;
 /** Updates between two looks at the clock. */
 const STRIDE = 64;
 

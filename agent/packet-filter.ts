@@ -80,7 +80,8 @@ export class PacketFilter {
   }
 
   #useIptables(runner: Runner, variant: 'nft' | 'legacy'): Backends {
-    return { rules: createIptables({ runner, variant }), sets: createIpset({ runner }) };
+    const { clock } = this.#context;
+    return { rules: createIptables({ runner, variant, clock }), sets: createIpset({ runner }) };
   }
 
   /** Of what the kernel tells when it was changed: nothing of legacy iptables and ipset, which must be asked. */
@@ -122,7 +123,7 @@ export class PacketFilter {
     const parts: (ChainReconciler | SetReconciler)[] = [];
     for (const variant of ['nft', 'legacy'] as const) {
       if (this.rules.name === variant || !(await hasIptables(runner, variant))) continue;
-      const backend = createIptables({ runner, variant, stay: false });
+      const backend = createIptables({ runner, variant, clock, stay: false });
       parts.push(new ChainReconciler({ backend, families: [4, 6], clock, log, metrics: createMetrics() }));
     }
     if (this.#kind === 'nftables') {

@@ -27,6 +27,7 @@ import type { PacketFilter } from './packet-filter.ts';
 import type { RouteTable } from './routes.ts';
 import type { Secrets } from './secrets.ts';
 import type { AgentConfig } from './settings.ts';
+import { SLICE } from './slices.ts';
 import { type TunnelAddresses, tunnelNeed } from './tunnel-address.ts';
 import { type OverlayIntent, overlayIntent } from './vxlan.ts';
 import type { WorkloadLinks } from './workload-links.ts';
@@ -43,14 +44,13 @@ export interface PolicyPart {
   flush(): PolicyChanges;
 }
 
-/** Time that the calculation may take before the loop gets its turn (invariant I9), and how much of it is done between two looks at the clock. */
-const SLICE: Milliseconds = 5;
+/** How much of the calculation is done between two looks at the clock. */
 const STRIDE = 64;
 
 /** Where the results of turns go: the desired sides of the reconcilers. */
 export interface Desired {
-  /** As a pass begins. */
-  policy(changes: PolicyChanges): void;
+  /** As a pass begins. Resolves when all of it is taken over: it may be too much for one slice. */
+  policy(changes: PolicyChanges): Promise<void>;
   /** As a pass begins. */
   routes(changes: ReadonlyMap<string, Route | undefined>): void;
   /** What the VXLAN overlay needs besides its routes, and the MTU that workloads are to have. */
@@ -161,14 +161,14 @@ export class Pipeline implements SyncSink {
   /**
    * As a pass begins: policy and routes of one moment. In the middle of a pass a rule could name a set that the step of the sets had not seen, and a route
    * could stand before the policy of its workload (I1). While a turn is under way nothing is handed over: it asks for another pass at its end.
-   * @returns when the oldest of the inputs came in that are handed over
+   * Resolves with when the oldest of the inputs came in that are handed over.
    */
-  handOver(): Milliseconds | undefined {
+  async handOver(): Promise<Milliseconds | undefined> {
     if (!this.#isWhole) return undefined;
-    this.#o.desired.policy(this.#o.policy.flush());
-    this.#o.desired.routes(this.#o.routes.takeChanges());
-    const since = this.#since;
+    const [policy, routes, since] = [this.#o.policy.flush(), this.#o.routes.takeChanges(), this.#since];
     this.#since = undefined;
+    await this.#o.desired.policy(policy);
+    this.#o.desired.routes(routes);
     return since;
   }
   close(): void {

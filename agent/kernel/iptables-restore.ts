@@ -1,5 +1,6 @@
 import type { Family } from '#core';
 import { type Hook, type PrintedRule, printChain, printHook, type Table } from '#policy';
+import type { Sliced } from '../slices.ts';
 import type { HookState, TableChange, TableState } from './types.ts';
 
 /** What a change writes, and the state that the table has after it. */
@@ -16,12 +17,13 @@ export interface RestoreText {
  * survive. Order inside: new chains are made, chains are filled, hooks are put right, chains that go are emptied and deleted;
  * the kernel sees all of it at once.
  */
-export function restoreText(family: Family, table: Table, change: TableChange): RestoreText {
+export function* restoreText(family: Family, table: Table, change: TableChange): Sliced<RestoreText> {
   const { base } = change;
   const chains = new Map(base.chains);
   const declare: string[] = [];
   const body: string[] = [];
   for (const chain of change.update) {
+    yield;
     const rules = printChain(chain, family);
     const have = base.chains.get(chain.name);
     if (!have) declare.push(`:${chain.name} - [0:0]`);

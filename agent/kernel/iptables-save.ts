@@ -1,6 +1,9 @@
 import { isOursByText, type Table } from '#policy';
+import type { Sliced } from '../slices.ts';
 import { EMPTY_TABLE, type HookState, type TableState } from './types.ts';
 
+/** Lines read between two places where it may be interrupted. */
+const PORTION = 64;
 const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
 
 /**
@@ -8,10 +11,12 @@ const HASH = /--comment "?cali:([A-Za-z0-9_-]{16})(?=[" ]|$)/;
  * carries, and where our rules stand in the kernel's own chains. What the rules say is never parsed: iptables prints it differently in every version. A
  * rule without a hash stands for itself: what we write so is so simple that every version prints it alike.
  */
-export function parseSave(text: string): Record<Table, TableState> {
+export function* parseSave(text: string): Sliced<Record<Table, TableState>> {
   const tables = { raw: EMPTY_TABLE, mangle: EMPTY_TABLE, nat: EMPTY_TABLE, filter: EMPTY_TABLE };
   let draft = emptyDraft();
+  let count = 0;
   for (const line of lines(text)) {
+    if (++count % PORTION === 0) yield;
     if (line.startsWith('*')) {
       draft = emptyDraft();
       const table = line.slice(1);

@@ -1,5 +1,6 @@
-import { type Family, type Milliseconds, OperationalError } from '#core';
+import { type Clock, type Family, type Milliseconds, OperationalError, realClock } from '#core';
 import { printChain } from '#policy';
+import { inSlices } from '../slices.ts';
 import { piecesOf } from './iptables-pieces.ts';
 import { type RestoreText, restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
@@ -10,6 +11,8 @@ import type { RuleBackend } from './types.ts';
 export interface IptablesOptions {
   readonly runner: Runner;
   readonly variant: 'nft' | 'legacy';
+  /** By which long work is done in slices. */
+  readonly clock?: Clock;
   /** A program of each family stays for the next small changes; true if it is not said. */
   readonly stay?: boolean;
   /** Words before each command, such as `ip netns exec NAME`. */
@@ -33,7 +36,8 @@ const programName = (family: Family, variant: string, role: string): string =>
 
 /** iptables of one variant, both families. What a packet can notice of a write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
-  const { runner, variant, stay = true, prefix = [], programs = {}, timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
+  const { runner, variant, clock = realClock, stay = true, prefix = [], programs = {} } = options;
+  const { timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
   const prefixed = (argv: readonly string[]) => [...prefix, ...argv] as unknown as Command['argv'];
@@ -60,7 +64,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       // packet would pass from then on.
       const result = await run([name], { timeout });
       demand(result, name);
-      return parseSave(result.stdout);
+      return inSlices(clock, parseSave(result.stdout));
     },
     async write(family, table, change) {
       // Legacy iptables replaces the table with every command, so it gets one.
@@ -72,11 +76,13 @@ export function createIptables(options: IptablesOptions): RuleBackend {
         let printed: RestoreText;
         try {
           // While the kernel is busy with the piece before.
-          printed = restoreText(family, table, { ...piece, base: state });
+          printed = await inSlices(clock, restoreText(family, table, { ...piece, base: state }));
         } finally {
           await before;
         }
         if (printed.text !== '') before = restore(family, printed.text, stay && !change.atOnce);
+        // It is waited for below, when the piece after it is printed.
+        before.catch(() => {});
         state = printed.after;
         rules += printed.rules;
       }

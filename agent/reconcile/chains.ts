@@ -1,6 +1,7 @@
 import type { Clock, Family, Log, Metrics, Milliseconds } from '#core';
 import { type PolicyChanges, TABLES, type Table } from '#policy';
 import type { Failure, RuleBackend } from '../kernel/types.ts';
+import { atOnce, forEach, type Sliced } from '../slices.ts';
 import type { Refusal } from './refused.ts';
 import { TableReconciler } from './table.ts';
 
@@ -54,7 +55,11 @@ export class ChainReconciler {
 
   /** What policy says has changed. */
   update(changes: Pick<PolicyChanges, 'chains' | 'hooks'>): void {
-    for (const { family, table, name, chain } of changes.chains) this.#of(family, table)?.setChain(name, chain);
+    atOnce(this.updating(changes));
+  }
+  /** The same, to be done in slices; nothing may be applied meanwhile. */
+  *updating(changes: Pick<PolicyChanges, 'chains' | 'hooks'>): Sliced {
+    yield* forEach(changes.chains, ({ family, table, name, chain }) => this.#of(family, table)?.setChain(name, chain));
     if (changes.hooks)
       for (const { family, reconciler } of this.#tables) reconciler.setHooks(changes.hooks[family] ?? []);
   }

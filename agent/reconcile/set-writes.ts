@@ -1,6 +1,7 @@
 import type { DeltaTracker, Family } from '#core';
 import type { SetType } from '#policy';
 import type { SetWrite } from '../kernel/types.ts';
+import { forEach, type Sliced } from '../slices.ts';
 
 /** A set that is wanted, and what is known of the one in the kernel. */
 export interface Tracked {
@@ -20,17 +21,18 @@ export interface Composed {
   readonly write: SetWrite;
   /** Members written or removed, and the set itself if it is made. */
   readonly size: number;
-  done(): void;
+  done(): Sliced;
 }
 
 /** undefined: the kernel has the set as it should be. */
-export function compose(name: string, set: Tracked, maxElements: number): Composed | undefined {
+export function* compose(name: string, set: Tracked, maxElements: number): Sliced<Composed | undefined> {
   const { members, type, family, actual } = set;
   if (actual?.type !== type || (actual.maxElements ?? maxElements) !== maxElements) {
-    const all = new Set(members.allDesired.keys());
+    const all = new Set<string>();
+    yield* forEach(members.allDesired.keys(), (member) => all.add(member));
     const write = { op: 'create', name, type, family, members: all, maxElements, current: actual } as const;
-    const done = () => {
-      replaceActual(members, all);
+    const done = function* () {
+      yield* replaceActual(members, all);
       set.actual = { type, maxElements };
     };
     return { set, write, size: all.size + 1, done };
@@ -38,17 +40,19 @@ export function compose(name: string, set: Tracked, maxElements: number): Compos
   if (members.inSync) return undefined;
   const added = new Set([...members.pendingUpdates()].map((u) => u.key));
   const removed = new Set([...members.pendingDeletes()].map((d) => d.key));
-  const done = () => {
-    for (const member of added) members.setActual(member, true);
-    for (const member of removed) members.markDeleted(member);
+  const done = function* () {
+    yield* forEach(added, (member) => members.setActual(member, true));
+    yield* forEach(removed, (member) => members.markDeleted(member));
   };
   return { set, write: { op: 'change', name, added, removed }, size: added.size + removed.size, done };
 }
 
 /** Makes what the kernel is known to have exactly `all`; a set may have a million members, so nothing is copied. */
-export function replaceActual(members: Tracked['members'], all: ReadonlySet<string>): void {
-  for (const member of [...members.allActual.keys()]) if (!all.has(member)) members.setActual(member, undefined);
-  for (const member of all) members.setActual(member, true);
+export function* replaceActual(members: Tracked['members'], all: ReadonlySet<string>): Sliced {
+  yield* forEach(members.allActual.keys(), (member) => {
+    if (!all.has(member)) members.setActual(member, undefined);
+  });
+  yield* forEach(all, (member) => members.setActual(member, true));
 }
 
 /** As many in one command as have this many members together. */

@@ -11,6 +11,7 @@ import {
 } from '#core';
 import { type SetChange, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
+import { atOnce, forEach, inSlices, type Sliced } from '../slices.ts';
 import { batchesOf, type Composed, compose, replaceActual, type Tracked } from './set-writes.ts';
 
 export interface SetReconcilerOptions {
@@ -65,6 +66,10 @@ export class SetReconciler {
 
   /** What policy says has changed. */
   update(changes: readonly SetChange[]): void {
+    atOnce(this.updating(changes));
+  }
+  /** The same, to be done in slices; nothing may be applied meanwhile. */
+  *updating(changes: readonly SetChange[]): Sliced {
     for (const { id, type, family, members, owner, like } of changes) {
       const name = setName(family, id);
       if (members === null) {
@@ -76,12 +81,13 @@ export class SetReconciler {
       }
       const set = this.#track(name, type, family, owner);
       const before = like === undefined ? undefined : this.#desired.get(setName(family, like));
-      for (const member of before?.members.allDesired.keys() ?? []) set.members.setDesired(member, true);
+      yield* forEach(before?.members.allDesired.keys() ?? [], (member) => set.members.setDesired(member, true));
       // It is another set now: it need not wait for the next try.
       const failed = this.#failed.get(name);
       if (failed) failed.due = 0;
-      for (const member of members.removed) set.members.deleteDesired(member);
-      for (const member of members.added) set.members.setDesired(member, true);
+      yield* forEach(members.removed, (member) => set.members.deleteDesired(member));
+      yield* forEach(members.added, (member) => set.members.setDesired(member, true));
+      yield;
     }
   }
   setMaxElements(count: number): void {
@@ -186,24 +192,25 @@ export class SetReconciler {
     // A change that arrives while these are written makes its set dirty again.
     for (const name of ready.keys()) this.#dirty.delete(name);
     let written = 0;
-    for (const batch of batchesOf(this.#composeAll(ready, failures)))
-      written += await this.#writeBatch(batch, failures);
+    const composed = await inSlices(this.#o.clock, this.#composeAll(ready, failures));
+    for (const batch of batchesOf(composed)) written += await this.#writeBatch(batch, failures);
     this.#counters.written.inc(written);
     const due = [...this.#failed.values()].map((f) => f.due - this.#o.clock.now());
     return { written, failures, ...(due.length > 0 && { again: Math.max(0, Math.min(...due)) }) };
   }
 
   /** What is to be written of each set, and what is true when it was. */
-  #composeAll(sets: ReadonlyMap<string, Tracked>, failures: Failure[]): Composed[] {
+  *#composeAll(sets: ReadonlyMap<string, Tracked>, failures: Failure[]): Sliced<Composed[]> {
     const out: Composed[] = [];
     for (const [name, set] of sets) {
+      yield;
       const count = set.members.allDesired.size;
       if (count > this.#maxElements) {
         const error = new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
         failures.push(this.#fail(name, set.owner, error));
         continue;
       }
-      const composed = compose(name, set, this.#maxElements);
+      const composed = yield* compose(name, set, this.#maxElements);
       if (composed) out.push(composed);
       else this.#failed.delete(name);
     }
@@ -226,14 +233,19 @@ export class SetReconciler {
       for (const { write, set } of batch) failures.push(this.#fail(write.name, set.owner, error));
       return 0;
     }
+    await inSlices(this.#o.clock, this.#settle(batch));
+    return batch.reduce((sum, { size }) => sum + size, 0);
+  }
+  /** What is true when the batch was written. */
+  *#settle(batch: readonly Composed[]): Sliced {
     for (const { write, done } of batch) {
-      done();
+      yield* done();
       this.#present.add(write.name);
       // It may have been given up while it was written.
       if (!this.#desired.has(write.name)) this.#unwanted.add(write.name);
       this.#failed.delete(write.name);
+      yield;
     }
-    return batch.reduce((sum, { size }) => sum + size, 0);
   }
 
   async #applyDeletes(): Promise<SetOutcome> {
@@ -311,11 +323,7 @@ export class SetReconciler {
   ): Promise<void> {
     const there = sets.filter(([name, set]) => states.get(name)?.type === set.type).map(([name]) => name);
     const found = await this.#o.backend.members(there);
-    for (const [name, set] of sets) {
-      replaceActual(set.members, found.get(name) ?? NONE);
-      set.actual = states.get(name);
-      set.unread = false;
-    }
+    await inSlices(this.#o.clock, adopt(sets, states, found));
   }
 
   #fail(name: string, owner: string, error: unknown): Failure {
@@ -333,6 +341,20 @@ export class SetReconciler {
     this.#counters.errors.inc();
     this.#o.log.error({ set: name, owner, error: messageOf(error) }, 'a set could not be written');
     return failure;
+  }
+}
+
+/** Takes what was read for what the kernel has. */
+function* adopt(
+  sets: readonly (readonly [string, Tracked])[],
+  states: ReadonlyMap<string, SetState>,
+  found: ReadonlyMap<string, ReadonlySet<string>>,
+): Sliced {
+  for (const [name, set] of sets) {
+    yield* replaceActual(set.members, found.get(name) ?? NONE);
+    set.actual = states.get(name);
+    set.unread = false;
+    yield;
   }
 }
 

@@ -1,6 +1,7 @@
 import { Backoff, type Cancel, type Clock, type Log, messageOf } from '#core';
 import { ensureSetting, type Setting, type Sysctl } from '../kernel/sysctl.ts';
 import type { Link } from '../kernel/types.ts';
+import { inSlices, type Sliced } from '../slices.ts';
 
 export interface SettingsReconcilerOptions {
   readonly sysctl: Sysctl;
@@ -45,9 +46,14 @@ export class SettingsReconciler {
   recheck(): void {
     for (const desired of this.#desired.values()) desired.done = null;
   }
-  apply(): void {
+  /** Puts on what is not in place. */
+  apply(): Promise<void> {
+    return inSlices(this.#o.clock, this.#apply());
+  }
+  *#apply(): Sliced {
     const now = this.#o.clock.now();
     for (const [name, desired] of this.#desired) {
+      yield;
       const index = name === '' ? 0 : this.#links.get(name)?.index;
       if (index === undefined || desired.done === index || desired.due > now) continue;
       try {

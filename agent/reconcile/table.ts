@@ -1,6 +1,7 @@
 import { Backoff, type Clock, type Family, hasCode, type Log, type Milliseconds, messageOf } from '#core';
 import { type Chain, type Hook, setName, type Table } from '#policy';
 import type { Failure, RuleBackend, TableState } from '../kernel/types.ts';
+import { inSlices, type Sliced } from '../slices.ts';
 import { closedForm, findRefused, type Refusal } from './refused.ts';
 
 /** A chain that the kernel refused stays closed until it changes, or until this time has passed and it is tried again. */
@@ -13,6 +14,13 @@ const FIGHT_COUNT = 5;
 const FIGHT_WINDOW = 60_000;
 
 const NO_SETS: ReadonlyMap<string, string> = new Map();
+
+/** What is to be written. */
+interface Change {
+  readonly update: readonly Chain[];
+  readonly remove: readonly string[];
+  readonly hooks: readonly Hook[] | undefined;
+}
 
 interface Quarantine {
   readonly refusal: Refusal;
@@ -158,41 +166,38 @@ export class TableReconciler {
   }
 
   async #write(read: () => Promise<TableState>): Promise<number> {
-    const { backend, family, table } = this.#o;
+    const { backend, family, table, clock } = this.#o;
     if (this.#actual === undefined) this.adopt(await read());
+    const base = this.#actual!;
     this.#releaseDue();
-    const change = this.#change();
+    const change = await inSlices(clock, this.#change(base));
     if (!change) return 0;
-    const { update, remove, hooks } = change;
     try {
-      return await this.#commit(update, remove, hooks);
+      return await this.#commit(base, change);
     } catch (error) {
       if (hasCode(error, 'TIMEOUT')) throw error;
       // The table may have been changed under our hands: then the same write on what is there now is right.
-      const base = (await backend.read(family))[table];
-      const stale = differences(this.#actual!, base).length > 0;
-      this.adopt(base);
+      const now = (await backend.read(family))[table];
+      const stale = differences(base, now).length > 0;
+      this.adopt(now);
       if (stale) return this.#write(read);
-      await this.#quarantineRefused(update, error);
-      const again = this.#change();
-      return again ? this.#commit(again.update, again.remove, again.hooks) : 0;
+      const after = await this.#quarantineRefused(now, change.update, error);
+      const again = await inSlices(clock, this.#change(after));
+      return again ? this.#commit(after, again) : 0;
     }
   }
 
-  async #commit(
-    update: readonly Chain[],
-    remove: readonly string[],
-    hooks: readonly Hook[] | undefined,
-  ): Promise<number> {
+  async #commit(base: TableState, { update, remove, hooks }: Change): Promise<number> {
     const { backend, family, table } = this.#o;
     const dirty = new Set(this.#dirty);
     const wanted = this.#hooks;
     this.#dirty.clear();
     this.#hooksDirty = false;
     try {
-      const change = { update, remove, ...(hooks && { hooks }), base: this.#actual! };
+      const change = { update, remove, ...(hooks && { hooks }), base };
       const { rules, after } = await backend.write(family, table, change);
-      this.#actual = after;
+      // Who has ceased to trust it meanwhile wants it read.
+      if (this.#actual === base) this.#actual = after;
       return rules;
     } catch (error) {
       for (const name of dirty) this.#dirty.add(name);
@@ -201,16 +206,16 @@ export class TableReconciler {
     }
   }
 
-  /** What differs now; undefined: nothing. */
-  #change(): { update: Chain[]; remove: string[]; hooks: readonly Hook[] | undefined } | undefined {
-    const actual = this.#actual!;
+  /** What differs from what the kernel holds; undefined: nothing. */
+  *#change(actual: TableState): Sliced<Change | undefined> {
     const update: Chain[] = [];
     const remove: string[] = [];
     for (const name of this.#dirty) {
+      yield;
       const want = this.#standing(name);
       if (!want) {
         if (actual.chains.has(name)) remove.push(name);
-      } else if (this.#differs(want)) update.push(want);
+      } else if (this.#differs(want, actual)) update.push(want);
     }
     if (update.length === 0 && remove.length === 0 && !this.#hooksDirty) {
       this.#dirty.clear();
@@ -241,19 +246,20 @@ export class TableReconciler {
     }
   }
 
-  #differs(chain: Chain): boolean {
+  #differs(chain: Chain, actual: TableState): boolean {
     const { backend, family, table } = this.#o;
     try {
-      return !backend.holds(family, table, chain, this.#actual!);
+      return !backend.holds(family, table, chain, actual);
     } catch {
       // It cannot be printed: the write will say so, by name.
       return true;
     }
   }
 
-  async #quarantineRefused(update: readonly Chain[], error: unknown): Promise<void> {
+  /** Resolves with what the kernel holds afterwards. */
+  async #quarantineRefused(base: TableState, update: readonly Chain[], error: unknown): Promise<TableState> {
     const { backend, family, table, clock, log } = this.#o;
-    const found = await findRefused(backend, family, table, this.#actual!, update);
+    const found = await findRefused(backend, family, table, base, update);
     if (!found) throw error;
     this.adopt(found.base);
     // Every chain alone is fine: the write failed for another reason, and is tried again.
@@ -267,6 +273,7 @@ export class TableReconciler {
         'the kernel refuses a rule; its owner is closed, everything else goes on',
       );
     }
+    return found.base;
   }
 
   /** Chains whose time has come are wanted as they are again; if they are still refused, the write finds them again. */

@@ -23,7 +23,7 @@ function rig(steps: (Partial<ApplyStep> & { name: string })[]) {
         return s.run ? s.run() : fine;
       },
     })),
-    onBegin: () => arrivals.shift(),
+    onBegin: async () => arrivals.shift(),
     onPass: (failures) => passes.push([...failures.keys()]),
   });
   return { clock, log, applier, passes, metrics, arrivals };
@@ -134,7 +134,7 @@ test('what is to be seen by all steps of a pass or by none changes before its fi
         return fine;
       },
     })),
-    onBegin: () => {
+    onBegin: async () => {
       seen.push('begin');
       return undefined;
     },

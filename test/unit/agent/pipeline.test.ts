@@ -53,7 +53,7 @@ beforeEach(async () => {
   let changes: PolicyChanges;
   const nothing = () => {};
   const desired: Desired = {
-    policy: (given) => {
+    policy: async (given) => {
       changes = given;
     },
     routes: (routes) => passes.push({ changes, routes }),
@@ -137,7 +137,7 @@ test('a pass that begins while a turn is under way is given nothing; that turn a
   rig.pipeline.onUpdates(Array.from({ length: 100 }, (_, n) => updateOf(workload(n))));
   await takenIn();
   expect(rig.turns).toBe(before);
-  expect(rig.pipeline.handOver()).toBeUndefined();
+  expect(await rig.pipeline.handOver()).toBeUndefined();
   expect(rig.passes).toHaveLength(1);
   while (rig.turns === before) await takenIn();
   expect(rig.passes).toHaveLength(2);

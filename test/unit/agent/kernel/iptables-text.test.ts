@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { chooseVariant } from '../../../../agent/kernel/iptables.ts';
-import { restoreText } from '../../../../agent/kernel/iptables-restore.ts';
-import { parseSave } from '../../../../agent/kernel/iptables-save.ts';
+import * as restore from '../../../../agent/kernel/iptables-restore.ts';
+import * as save from '../../../../agent/kernel/iptables-save.ts';
 import type { Runner } from '../../../../agent/kernel/runner.ts';
 import type { TableState } from '../../../../agent/kernel/types.ts';
+import { atOnce } from '../../../../agent/slices.ts';
 
+const restoreText = (...args: Parameters<typeof restore.restoreText>) => atOnce(restore.restoreText(...args));
+const parseSave = (text: string) => atOnce(save.parseSave(text));
 const EMPTY: TableState = { chains: new Map(), hooks: new Map(), lengths: new Map() };
 const rule = (verdict: 'accept' | 'drop' | 'return') => ({ match: [], action: { do: verdict } }) as const;
 
