@@ -4,17 +4,13 @@ import { shown } from '../model/fields.ts';
 import { Twins, twinMessage } from '../twins.ts';
 import type { SyncSink, Update, WatchedKind } from '../update.ts';
 import { isKind } from '../validate.ts';
-
-/** In place of a revision: to be delivered again, whatever its revision. */
-const DISTRUSTED = -1;
+import { Revisions } from './revisions.ts';
 
 /** What the sink has been told: which keys exist at which revision, and which of them are invalid. */
 export class SyncState {
   readonly #sink: SyncSink;
-  /** Revision last delivered, by key: one of these for every object of the cluster, so as a number where that holds it exactly. */
-  readonly #known = new Map<string, number | bigint>();
-  /** The first snapshot is being read: no key can be known, as each comes once. */
-  #isFirst = false;
+  /** Revision last delivered, by key; distrusted: to be delivered again, whatever its revision. */
+  readonly #known = new Revisions();
   readonly #invalid = new Set<string>();
   /** Those of the invalid keys that the snapshot being read has not shown yet. */
   #doubted = new Set<string>();
@@ -31,9 +27,9 @@ export class SyncState {
   /** Takes note of a key's revision (null: deleted); false when the sink knows that already. */
   note(key: string, revision: bigint | null): boolean {
     if (revision === null) return this.#known.delete(key);
-    const known = this.#isFirst ? undefined : this.#known.get(key);
+    const known = this.#known.get(key);
     if (known !== undefined && known >= revision) return false;
-    this.#known.set(key, revision <= Number.MAX_SAFE_INTEGER ? Number(revision) : revision);
+    this.#known.set(key, revision);
     return true;
   }
 
@@ -47,17 +43,14 @@ export class SyncState {
    * nothing about contents.
    */
   distrust(): void {
-    this.#isFirst = this.#known.size === 0;
-    for (const key of this.#known.keys()) this.#known.set(key, DISTRUSTED);
+    this.#known.distrust();
     this.#doubted = new Set(this.#invalid);
   }
 
   /** The snapshot is complete: what is known, but was not in it, is gone. */
   deleteUnseen(revision: bigint): void {
-    this.#isFirst = false;
     const gone: Update[] = [];
-    for (const [key, known] of this.#known) {
-      if (known !== DISTRUSTED) continue;
+    for (const key of this.#known.distrusted()) {
       this.#known.delete(key);
       const target = watchedAs(parseKey(key));
       if (!target) continue;
