@@ -19,9 +19,10 @@ export interface InboxReader {
 export class Inbox {
   readonly #clock: Clock;
   readonly #reader: InboxReader;
-  #queue = new Map<string, Update>();
+  /** By kind and id: a key made of both would have to be written and hashed for every object of the cluster. */
+  readonly #queues = new Map<Update['kind'], Map<string, Update>>();
   #since: Milliseconds | undefined;
-  #taking: Iterator<[string, Update]> | undefined;
+  #taking: Iterator<Update> | undefined;
   #scheduled = false;
   #closed = false;
 
@@ -31,13 +32,20 @@ export class Inbox {
   }
 
   get size(): number {
-    return this.#queue.size;
+    let size = 0;
+    for (const queue of this.#queues.values()) size += queue.size;
+    return size;
   }
 
   put(updates: readonly Update[]): void {
     this.#since ??= this.#clock.now();
-    for (const update of updates) this.#queue.set(`${update.kind}/${update.id}`, update);
+    for (const update of updates) this.#queueOf(update.kind).set(update.id, update);
     this.poke();
+  }
+  #queueOf(kind: Update['kind']): Map<string, Update> {
+    const queue = this.#queues.get(kind) ?? new Map<string, Update>();
+    this.#queues.set(kind, queue);
+    return queue;
   }
   /** Asks for a turn although nothing came in: something other than an update is dirty. */
   poke(): void {
@@ -55,12 +63,9 @@ export class Inbox {
   #slice(): void {
     const end = this.#clock.now() + SLICE;
     let count = 0;
-    // A Map's iterator also visits what is put while it runs; what it has passed and comes again is found by the next round.
-    this.#taking ??= this.#queue.entries();
+    this.#taking ??= this.#takeAll();
     for (let next = this.#taking.next(); !next.done; next = this.#taking.next()) {
-      const [key, update] = next.value;
-      this.#queue.delete(key);
-      this.#reader.onUpdate(update);
+      this.#reader.onUpdate(next.value);
       if (++count % STRIDE === 0 && this.#clock.now() >= end) {
         this.poke();
         return;
@@ -70,5 +75,15 @@ export class Inbox {
     const since = this.#since;
     this.#since = undefined;
     this.#reader.onDrained(since);
+  }
+
+  /** Until nothing is left. A Map's iterator also visits what is put while it runs, and what it has passed and comes again. */
+  *#takeAll(): Iterator<Update> {
+    while (this.size > 0)
+      for (const queue of this.#queues.values())
+        for (const [id, update] of queue) {
+          queue.delete(id);
+          yield update;
+        }
   }
 }
