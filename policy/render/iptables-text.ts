@@ -80,15 +80,16 @@ interface Parts {
  * that does not match should not come to it.
  */
 function printParts(rule: ChainRule, family: Family): Parts {
-  const matches = [...rule.match]
-    .sort((a, b) => RANK[a.m] - RANK[b.m])
-    .map((m) => printMatch(m, family, portModule(rule)));
+  const matches = inOrder(rule.match).map((m) => printMatch(m, family, rule));
   return {
     matches: matches.join(' '),
     comment: printable((rule.comments ?? []).join('; '), COMMENT_MAX),
     action: printAction(rule.action, family),
   };
 }
+const inOrder = (match: readonly Match[]): readonly Match[] =>
+  match.length < 2 ? match : match.toSorted((a, b) => RANK[a.m] - RANK[b.m]);
+
 /** XT_MAX_COMMENT_LEN less its end, `cali:`, the hash and a space. */
 const COMMENT_MAX = 255 - 22;
 /** Interfaces, protocol (the port matches need it before them), then what costs least. A limit counts what comes to it, so it stands last. */
@@ -142,7 +143,8 @@ function portModule({ match }: ChainRule): 'tcp' | 'udp' | undefined {
   return known.protocol === PROTOCOL.tcp ? 'tcp' : known.protocol === PROTOCOL.udp ? 'udp' : undefined;
 }
 
-function printMatch(match: Match, family: Family, portModule?: 'tcp' | 'udp'): string {
+/** @param rule in which it stands */
+function printMatch(match: Match, family: Family, rule: ChainRule): string {
   const not = 'negate' in match && match.negate ? '! ' : '';
   switch (match.m) {
     case 'in':
@@ -164,10 +166,11 @@ function printMatch(match: Match, family: Family, portModule?: 'tcp' | 'udp'): s
       return `-m set ${not}--match-set ${setName(family, match.set)} ${side},${side}`;
     }
     case 'sports':
-    case 'dports':
-      if (portModule && match.ports.length === 1)
-        return `-m ${portModule} ${not}--${match.m.slice(0, -1)} ${portsRef(match.ports)}`;
+    case 'dports': {
+      const module = match.ports.length === 1 ? portModule(rule) : undefined;
+      if (module) return `-m ${module} ${not}--${match.m.slice(0, -1)} ${portsRef(match.ports)}`;
       return `-m multiport ${not}--${match.m} ${portsRef(match.ports)}`;
+    }
     case 'icmp': {
       const [module, option] = family === 4 ? ['icmp', 'icmp-type'] : ['icmp6', 'icmpv6-type'];
       const code = match.code === undefined ? '' : `/${integer(match.code, 255)}`;

@@ -17,7 +17,7 @@ import {
   verdictBits,
 } from './phrases.ts';
 import type { SetName } from './policy-sets.ts';
-import { renderRule, type Verdicts } from './rule.ts';
+import { renderRule, type Verdict, type Verdicts } from './rule.ts';
 
 export type Direction = 'ingress' | 'egress';
 
@@ -42,16 +42,17 @@ export function renderPolicy(
   setName: SetName,
 ): Chain {
   const where = `tier ${policy.tier}, policy ${policy.id}`;
+  const verdicts: Verdicts = {
+    marks: config.marks,
+    allow: goto_(ALLOW_CHAIN),
+    pass: goto_(PASS_CHAIN),
+    deny: denyAction(config, table),
+    log: (index) => logActions(config, policy.tier, policy.id, index),
+    setName,
+  };
   const rules = policy[direction].flatMap((source, index) =>
     commented(
-      renderRule(source, family, {
-        marks: config.marks,
-        allow: goto_(ALLOW_CHAIN),
-        pass: goto_(PASS_CHAIN),
-        deny: denyAction(config, table),
-        log: logActions(config, policy.tier, policy.id, index),
-        setName,
-      }),
+      renderRule(source, index, family, verdicts),
       `${where}, ${direction} rule ${index} (${source.action})`,
       source,
     ),
@@ -72,16 +73,17 @@ export function renderProfile(
   setName: SetName,
 ): Chain {
   const where = `profile ${profile.name}`;
+  const verdicts: Verdicts = {
+    marks: config.marks,
+    allow: goto_(ALLOW_CHAIN),
+    pass: RETURN, // on to the next profile
+    deny: denyAction(config, table),
+    log: (index) => logActions(config, 'profile', `Profile/${profile.name}`, index),
+    setName,
+  };
   const rules = profile[direction].flatMap((source, index) =>
     commented(
-      renderRule(source, family, {
-        marks: config.marks,
-        allow: goto_(ALLOW_CHAIN),
-        pass: RETURN, // on to the next profile
-        deny: denyAction(config, table),
-        log: logActions(config, 'profile', `Profile/${profile.name}`, index),
-        setName,
-      }),
+      renderRule(source, index, family, verdicts),
       `${where}, ${direction} rule ${index} (${source.action})`,
       source,
     ),
@@ -105,7 +107,7 @@ function commented(rules: readonly ChainRule[], what: string, source: ResolvedRu
  * `%t` tier, `%k` kind, `%n` name, `%p` namespace/name, then the rule's number. Without any of them tier and policy are appended; the name of a
  * policy in a tier of its own often begins with the tier's, which is then not said twice.
  */
-function logActions(config: RenderConfig, tier: string, id: string, index: number): Verdicts['log'] {
+function logActions(config: RenderConfig, tier: string, id: string, index: number): readonly Verdict[] {
   const [kind, ...rest] = id.split('/');
   const values: Record<string, string> = { t: tier, k: kind, n: rest[rest.length - 1] ?? '', p: rest.join('/') };
   const text = config.log.prefix.replace(/%([tknp])/g, (_, key: string) => values[key]);

@@ -5,14 +5,20 @@ import type { Marks } from './marks.ts';
 import { clearMark, marked, PROTOCOL, protocol, rule, setMark, unmarked } from './phrases.ts';
 import type { SetName } from './policy-sets.ts';
 
+/** What stands in a chain in the place of a verdict. */
+export interface Verdict {
+  readonly match: readonly Match[];
+  readonly action: Action;
+}
+
 /** What a rule's verdict becomes in the chain it stands in. */
 export interface Verdicts {
   readonly marks: Marks;
   readonly allow: Action;
   readonly pass: Action;
   readonly deny: Action;
-  /** The log statement and its limit; asked only for Log rules. */
-  readonly log: readonly { readonly match: readonly Match[]; readonly action: Action }[];
+  /** The log statement and its limit, of a Log rule with that number. */
+  readonly log: (index: number) => readonly Verdict[];
   /** What a set is called there. */
   readonly setName: SetName;
 }
@@ -30,8 +36,9 @@ const WRITTEN_OUT = 6;
  * The chain rules that one policy rule becomes, for one family; empty when it can match nothing there. What one line of iptables cannot say
  * (several nets, more than 15 ports, ports or named ports) is written out as several lines where few suffice; else two mark bits collect
  * it: the first says "all blocks so far match", the second "the current block matches".
+ * @param index the rule's number in its policy, for the log
  */
-export function renderRule(source: ResolvedRule, family: Family, verdicts: Verdicts): ChainRule[] {
+export function renderRule(source: ResolvedRule, index: number, family: Family, verdicts: Verdicts): ChainRule[] {
   const fixed: Match[] = [];
   const blocks: Block[] = [];
   if (!protocolMatches(source, family, fixed, blocks)) return [];
@@ -41,7 +48,7 @@ export function renderRule(source: ResolvedRule, family: Family, verdicts: Verdi
   if (!to || !entityMatches(to, 'dst', family, fixed, blocks)) return [];
   const multiple = blocks.filter((b) => b.negative || b.alternatives.length > 1);
   for (const block of blocks) if (!multiple.includes(block)) fixed.push(...block.alternatives[0]);
-  const verdict = verdictsOf(source, verdicts);
+  const verdict = verdictsOf(source, index, verdicts);
   const combinations = multiple.reduce((n, b) => (b.negative ? Infinity : n * b.alternatives.length), 1);
   const lines =
     combinations === 1 || (combinations <= WRITTEN_OUT && source.action !== 'Log')
@@ -53,7 +60,7 @@ export function renderRule(source: ResolvedRule, family: Family, verdicts: Verdi
   ]);
 }
 
-function verdictsOf(source: ResolvedRule, verdicts: Verdicts): readonly { match: readonly Match[]; action: Action }[] {
+function verdictsOf(source: ResolvedRule, index: number, verdicts: Verdicts): readonly Verdict[] {
   switch (source.action) {
     case 'Allow':
       return [{ match: [], action: verdicts.allow }];
@@ -62,7 +69,7 @@ function verdictsOf(source: ResolvedRule, verdicts: Verdicts): readonly { match:
     case 'Pass':
       return [{ match: [], action: verdicts.pass }];
     case 'Log':
-      return verdicts.log;
+      return verdicts.log(index);
     default:
       return assertNever(source.action);
   }

@@ -36,10 +36,9 @@ export function hashed(
 
 /** Everything but harmless characters becomes `_`: a comment or prefix informs, it may not decide where a line ends. */
 export const printable = (text: string, max: number): string =>
-  text
-    .replaceAll('"', "'")
-    .replace(/[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g, '_')
-    .slice(0, max);
+  (HARMLESS.test(text) ? text : text.replaceAll('"', "'").replace(HARMFUL, '_')).slice(0, max);
+const HARMLESS = /^[A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]*$/;
+const HARMFUL = /[^A-Za-z0-9 ,.:;=()<>&|*+/@#%_!'{}[\]-]/g;
 
 /** The prefix of a log line: what names the policy is cut to the room there is, the number of the rule never. */
 export function logPrefix({ prefix, rule }: { readonly prefix: string; readonly rule: number }, max: number): string {

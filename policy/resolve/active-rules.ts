@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Profile, Rule } from '#datastore';
 import type { Budget } from '../budget.ts';
 import type { ActivePolicy, ActiveProfile, PolicyId, ResolvedRule } from '../resolved.ts';
@@ -22,8 +21,8 @@ interface Slot<V> {
   value: V | undefined;
   /** Sets that it holds, one entry for each time that it names one. */
   sets: readonly SetId[];
-  /** A digest of what was told, to tell only real changes; the value itself as text would be as large again. */
-  told: string | undefined;
+  /** What was told, to tell only real changes. */
+  told: V | undefined;
 }
 
 /** Rules of policies or profiles that local endpoints use, resolved, with the sets they need held for as long. */
@@ -87,9 +86,9 @@ export class ActiveRules<V> {
       this.#untold.delete(key);
       const slot = this.#slots.get(key);
       if (!slot) continue;
-      const digest = slot.value === undefined ? undefined : digestOf(slot.value);
-      if (digest !== slot.told) changes.set(key, slot.value ?? null);
-      slot.told = digest;
+      if (same(slot.value, slot.told)) slot.value = slot.told;
+      else changes.set(key, slot.value ?? null);
+      slot.told = slot.value;
       if (slot.users === 0) this.#slots.delete(key);
     }
     return changes;
@@ -110,7 +109,8 @@ export class ActiveRules<V> {
   }
 }
 
-const digestOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('base64');
+const same = (a: unknown, b: unknown): boolean =>
+  a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
 
 /**
  * Both directions of a policy or profile. One with a rule that cannot be read keeps its place but has no rules: it allows nothing, and what it

@@ -65,9 +65,17 @@ export function entitySelectors(entity: EntityRule, namespace: string): Result<E
   const isScoped = own.value !== undefined || excluded.value !== undefined || Boolean(entity.namespaceSelector);
   const included = scope.value && isScoped ? (own.value ? and(scope.value, own.value) : scope.value) : own.value;
   return ok({
-    ...(included && { selector: new Selector(included) }),
-    ...(excluded.value && { notSelector: new Selector(excluded.value) }),
+    ...(included && { selector: selectorOf(included) }),
+    ...(excluded.value && { notSelector: selectorOf(excluded.value) }),
   });
+}
+
+const selectors = new WeakMap<SelectorNode, Selector>();
+/** The selector of a tree: the same one for the same tree, which is read once where many rules have the same text. */
+function selectorOf(root: SelectorNode): Selector {
+  const known = selectors.get(root) ?? new Selector(root);
+  selectors.set(root, known);
+  return known;
 }
 
 /** serviceAccounts and selector, both of which must hold. */

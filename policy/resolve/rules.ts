@@ -44,9 +44,9 @@ function scanRule(rule: Rule, namespace: string, sets: SetDefinition[]): Result<
   const notProtocol = protocolNumber(rule.notProtocol);
   if (protocol === null || notProtocol === null) return err('unknown protocol');
   const context: EntityContext = { namespace, protocol, sets };
-  const source = scanEntity(rule.source ?? {}, 'nets', context);
+  const source = scanEntity(rule.source, 'nets', context);
   if (!source.ok) return err(`source: ${source.error}`);
-  const destination = scanEntity(rule.destination ?? {}, 'ports', context);
+  const destination = scanEntity(rule.destination, 'ports', context);
   if (!destination.ok) return err(`destination: ${destination.error}`);
   const families = familiesOf(rule, protocol);
   const icmp = criterionOf(rule.icmp);
@@ -91,10 +91,11 @@ interface EntityContext {
 }
 
 function scanEntity(
-  entity: EntityRule,
+  entity: EntityRule | undefined,
   serviceKind: 'nets' | 'ports',
   context: EntityContext,
 ): Result<ResolvedEntity, string> {
+  if (!entity) return ANYBODY;
   const selectors = entitySelectors(entity, context.namespace);
   if (!selectors.ok) return selectors;
   const { selector, notSelector } = selectors.value;
@@ -132,6 +133,16 @@ function scanEntity(
 /** Most criteria of most rules are empty, and share one list; the others get one without room to spare. */
 const lean = <T>(list: readonly T[]): readonly T[] => (list.length > 0 ? list.slice() : NOTHING);
 const NOTHING: readonly never[] = [];
+const ANYBODY = ok<ResolvedEntity>({
+  nets: NOTHING,
+  notNets: NOTHING,
+  sets: NOTHING,
+  notSets: NOTHING,
+  ports: NOTHING,
+  portSets: NOTHING,
+  notPorts: NOTHING,
+  notPortSets: NOTHING,
+});
 
 /** For a rule of contradictory families, and for one about HTTP, which packets cannot be held against: it can only allow, and allows nothing. */
 function neverMatching(entity: ResolvedEntity, sets: SetDefinition[]): ResolvedEntity {

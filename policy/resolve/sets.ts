@@ -12,13 +12,16 @@ export interface SetDefinition extends ResolvedSet {
   readonly port?: { readonly name: string; readonly protocol?: string };
 }
 
+const ofSelector = new WeakMap<Selector, SetDefinition>();
 /** The set of addresses that a selector selects. */
-export const selectorSet = (selector: Selector): SetDefinition => ({
-  id: `s:${digest(selector.text)}`,
-  kind: 'nets',
-  owner: selector.text,
-  selector,
-});
+export function selectorSet(selector: Selector): SetDefinition {
+  let set = ofSelector.get(selector);
+  if (!set) {
+    set = { id: `s:${digest(selector.text)}`, kind: 'nets', owner: selector.text, selector };
+    ofSelector.set(selector, set);
+  }
+  return set;
+}
 
 /** The set of `address,protocol:port` of a named port, of the endpoints that the selector selects (absent: of all). */
 export function namedPortSet(
