@@ -11,7 +11,7 @@ import { type Answer, Datagram, decodeAnswer, F, type Message, MessageWriter, NL
 const BATCH = 8192;
 /** Such a batch of IPv4 routes with one next hop; libc.ts makes the send buffer larger than this. */
 const SEND_BYTES = 512 << 10;
-/** No single message of ours is longer: a multipath route of 128 hops is the largest. */
+/** No single message of ours is longer, unless it is said: a multipath route of 128 hops is the largest. */
 const MESSAGE_MOST = 8 << 10;
 /** Writes beyond this many go through a worker thread: the kernel does them inside the send, which would stall the loop. */
 const SYNC_MOST = 512;
@@ -26,6 +26,10 @@ export interface Writes {
   encode(index: number, w: MessageWriter, seq: number): string | null;
   /** errno names that mean "already so" for this write, as ESRCH for a delete. */
   fine(index: number): readonly string[] | undefined;
+  /** Bytes that a message has at most. */
+  readonly messageMost?: number;
+  /** Few writes as well may take the kernel long: all of them go through a worker thread. */
+  readonly inWorker?: boolean;
 }
 
 /** One write of a list, and its key for error reports. */
@@ -47,7 +51,9 @@ interface Batch {
 /** Requests and answers over one socket; one at a time, in the order of the calls. */
 export class Requester {
   readonly #socket: NetlinkSocket;
-  readonly #writer = new MessageWriter(SEND_BYTES);
+  #writer = new MessageWriter(SEND_BYTES);
+  /** What it holds may be on its way to the kernel. */
+  #other: MessageWriter | undefined;
   /** Longest send that the kernel is known to take. */
   #allowed = SEND_BYTES;
   readonly #read = new Uint8Array(256 << 10);
@@ -186,13 +192,24 @@ export class Requester {
 
   async #writeAll(writes: Writes): Promise<ColumnFailure[]> {
     const failures: ColumnFailure[] = [];
-    for (let at = 0; at < writes.count; ) {
-      const batch = this.#encode(writes, at, failures);
-      at = batch.to;
-      if (this.#writer.length === 0) continue;
-      const errno = await this.#sendBatch(writes.count > SYNC_MOST);
+    const settle = (batch: Batch, errno: number) => {
       if (errno !== 0) refuseAll(batch, errno, 'batch refused', failures);
       else this.#collect(writes, batch, failures);
+    };
+    // While the kernel does one batch, the next is encoded.
+    let sent: { batch: Batch; errno: number | Promise<number> } | undefined;
+    try {
+      for (let at = 0; at < writes.count; ) {
+        const batch = this.#encode(writes, at, failures);
+        at = batch.to;
+        if (sent) settle(sent.batch, await sent.errno);
+        sent = undefined;
+        if (this.#writer.length === 0) continue;
+        sent = { batch, errno: this.#sendBatch(writes.inWorker || writes.count > SYNC_MOST) };
+        [this.#writer, this.#other] = [this.#other ?? new MessageWriter(SEND_BYTES), this.#writer];
+      }
+    } finally {
+      if (sent) settle(sent.batch, await sent.errno);
     }
     return failures;
   }
@@ -201,10 +218,11 @@ export class Requester {
     const most = Math.min(writes.count, from + BATCH);
     const seq = this.#next(most - from);
     const left = new Set<number>();
+    const room = SEND_BYTES - (writes.messageMost ?? MESSAGE_MOST);
     writer.reset();
     let last = 0;
     let to = from;
-    for (; to < most && writer.length + MESSAGE_MOST <= SEND_BYTES; to++) {
+    for (; to < most && writer.length <= room; to++) {
       const start = writer.length;
       const missing = writes.encode(to, writer, seq + to - from);
       if (missing === null) last = start;
