@@ -1,6 +1,7 @@
 import { type Clock, createMetrics, hasCode, type Log } from '#core';
 import type { StepOutcome } from './apply.ts';
-import { createIpset } from './kernel/ipset.ts';
+import { createIpset } from './kernel/ipset/index.ts';
+import { IpsetSocket } from './kernel/ipset/socket.ts';
 import { createIptables } from './kernel/iptables.ts';
 import { createNftables, NftSocket, removeNftables } from './kernel/nftables/index.ts';
 import { createNftSets } from './kernel/nftables/sets.ts';
@@ -32,6 +33,7 @@ export class PacketFilter {
   #iptables: Backends;
   readonly #nftables: Backends;
   readonly #socket = new NftSocket();
+  readonly #ipset: IpsetSocket;
   #kind: 'iptables' | 'nftables' | undefined;
   #leftovers: (ChainReconciler | SetReconciler)[] | undefined;
   #isClean = false;
@@ -39,6 +41,7 @@ export class PacketFilter {
   constructor(context: PacketFilterContext) {
     const { runner, variant } = context;
     this.#context = context;
+    this.#ipset = new IpsetSocket(context.clock);
     this.#iptables = this.#useIptables(runner, variant);
     this.#nftables = { rules: createNftables(this.#socket), sets: createNftSets(this.#socket) };
     const now = () => (this.#kind === 'nftables' ? this.#nftables : this.#iptables);
@@ -81,7 +84,7 @@ export class PacketFilter {
 
   #useIptables(runner: Runner, variant: 'nft' | 'legacy'): Backends {
     const { clock } = this.#context;
-    return { rules: createIptables({ runner, variant, clock }), sets: createIpset({ runner }) };
+    return { rules: createIptables({ runner, variant, clock }), sets: createIpset(this.#ipset) };
   }
 
   /** Of what the kernel tells when it was changed: nothing of legacy iptables and ipset, which must be asked. */
@@ -94,6 +97,7 @@ export class PacketFilter {
   }
   close(): void {
     this.#socket.close();
+    this.#ipset.close();
   }
 
   /**

@@ -6,8 +6,7 @@ export const COMMAND = {
   // A group of its own, so that what the command started ends with it; otherwise an orphan would hold its output open.
   detached: true,
   cleanup: false,
-  // glibc looks whether /etc/resolv.conf has changed for every address that ipset reads.
-  env: { LC_ALL: 'C', RES_OPTIONS: 'no-reload' },
+  env: { LC_ALL: 'C' },
 } as const;
 
 /** Kills a command with all that it started. */

@@ -70,7 +70,7 @@ export function checkSystem(machine: Machine): SystemCheck[] {
     kernelVersion(release),
     ...MODULES.map((module) => moduleCheck(module, find(module))),
     backendCheck(find),
-    ...['ipset', 'iptables-restore', 'ip6tables-restore'].map((name) => programCheck(machine, name)),
+    ...['iptables-restore', 'ip6tables-restore'].map((name) => programCheck(machine, name)),
     { ...fileCheck(machine, '/proc/sys/net/ipv6/conf/all/forwarding', 'IPv6'), required: false },
     ...capabilityChecks(machine),
   ];

@@ -302,12 +302,15 @@ export type SetWrite =
       readonly removed: ReadonlySet<string>;
     };
 
-/** ipset, or nftables sets. Names are kernel names. */
+/** ipset, or nftables sets. Names are kernel names. To do again what was done already is right. */
 export interface SetBackend {
   list(): Promise<SetState[]>;
-  /** Of those that are there. */
-  members(names: readonly string[]): Promise<Map<string, Set<string>>>;
-  /** All of them with one command or one transaction. Rejects if one is refused; what was done then is not known, and doing it again is right. */
-  write(writes: readonly SetWrite[]): Promise<void>;
+  /** Tells the members of those that are there, one set after the other: there may be a million, and nobody needs them all at once. */
+  members(names: readonly string[], tell: (name: string, members: ReadonlySet<string>) => void): Promise<void>;
+  /**
+   * Resolves with those that were refused, where the others were done; what was done of a refused one is not known.
+   * Rejects if it is refused as a whole, or with TIMEOUT.
+   */
+  write(writes: readonly SetWrite[]): Promise<Failure[]>;
   destroy(name: string): Promise<void>;
 }

@@ -1,14 +1,15 @@
-import type { DeltaTracker, Family } from '#core';
+import type { Family } from '#core';
 import type { SetType } from '#policy';
 import type { SetWrite } from '../kernel/types.ts';
 import { forEach, type Sliced } from '../slices.ts';
+import type { Members } from './members.ts';
 
 /** A set that is wanted, and what is known of the one in the kernel. */
 export interface Tracked {
   readonly type: SetType;
   readonly family: Family;
   owner: string;
-  readonly members: DeltaTracker<string, true>;
+  readonly members: Members;
   /** What the kernel has under the name; undefined: nothing. */
   actual: { readonly type: SetType; readonly maxElements: number | undefined } | undefined;
   /** The kernel's members must be read before they are trusted. */
@@ -28,45 +29,18 @@ export interface Composed {
 export function* compose(name: string, set: Tracked, maxElements: number): Sliced<Composed | undefined> {
   const { members, type, family, actual } = set;
   if (actual?.type !== type || (actual.maxElements ?? maxElements) !== maxElements) {
-    const all = new Set<string>();
-    yield* forEach(members.allDesired.keys(), (member) => all.add(member));
+    const all = members.lend();
     const write = { op: 'create', name, type, family, members: all, maxElements, current: actual } as const;
     const done = function* () {
-      yield* replaceActual(members, all);
+      yield* members.found(all);
       set.actual = { type, maxElements };
     };
     return { set, write, size: all.size + 1, done };
   }
-  if (members.inSync) return undefined;
-  const added = new Set([...members.pendingUpdates()].map((u) => u.key));
-  const removed = new Set([...members.pendingDeletes()].map((d) => d.key));
-  const done = function* () {
-    yield* forEach(added, (member) => members.setActual(member, true));
-    yield* forEach(removed, (member) => members.markDeleted(member));
-  };
+  if (members.missing.size + members.extra.size === 0) return undefined;
+  const [added, removed] = [new Set<string>(), new Set<string>()];
+  yield* forEach(members.missing, (member) => added.add(member));
+  yield* forEach(members.extra, (member) => removed.add(member));
+  const done = () => members.wrote(added, removed);
   return { set, write: { op: 'change', name, added, removed }, size: added.size + removed.size, done };
-}
-
-/** Makes what the kernel is known to have exactly `all`; a set may have a million members, so nothing is copied. */
-export function* replaceActual(members: Tracked['members'], all: ReadonlySet<string>): Sliced {
-  yield* forEach(members.allActual.keys(), (member) => {
-    if (!all.has(member)) members.setActual(member, undefined);
-  });
-  yield* forEach(all, (member) => members.setActual(member, true));
-}
-
-/** As many in one command as have this many members together. */
-const BATCH = 200_000;
-export function* batchesOf(all: readonly Composed[]): Iterable<Composed[]> {
-  let batch: Composed[] = [];
-  let size = 0;
-  for (const one of all) {
-    if (batch.length > 0 && size + one.size > BATCH) {
-      yield batch;
-      [batch, size] = [[], 0];
-    }
-    batch.push(one);
-    size += one.size;
-  }
-  if (batch.length > 0) yield batch;
 }

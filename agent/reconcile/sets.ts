@@ -1,18 +1,9 @@
-import {
-  Backoff,
-  type Clock,
-  DeltaTracker,
-  type Family,
-  hasCode,
-  type Log,
-  type Metrics,
-  type Milliseconds,
-  messageOf,
-} from '#core';
+import { Backoff, type Clock, type Family, hasCode, type Log, type Metrics, type Milliseconds, messageOf } from '#core';
 import { type SetChange, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
 import { atOnce, forEach, inSlices, type Sliced } from '../slices.ts';
-import { batchesOf, type Composed, compose, replaceActual, type Tracked } from './set-writes.ts';
+import { Members } from './members.ts';
+import { type Composed, compose, type Tracked } from './set-writes.ts';
 
 export interface SetReconcilerOptions {
   readonly backend: SetBackend;
@@ -31,9 +22,13 @@ export interface SetOutcome {
   readonly again?: Milliseconds;
 }
 
-const NONE: ReadonlySet<string> = new Set();
 /** Members compared in one look. */
 const COMPARED = 4096;
+/**
+ * So many members are written at once, and sets: on older kernels one that is replaced takes 40 ms, and the backend does not wait for ever.
+ */
+const BATCH_MEMBERS = 100_000;
+const BATCH_SETS = 500;
 const DESTROYS = 5;
 const DESTROY_PAUSE = 100;
 
@@ -81,12 +76,12 @@ export class SetReconciler {
       }
       const set = this.#track(name, type, family, owner);
       const before = like === undefined ? undefined : this.#desired.get(setName(family, like));
-      yield* forEach(before?.members.allDesired.keys() ?? [], (member) => set.members.setDesired(member, true));
+      yield* forEach(before?.members.desired ?? [], (member) => set.members.add(member));
       // It is another set now: it need not wait for the next try.
       const failed = this.#failed.get(name);
       if (failed) failed.due = 0;
-      yield* forEach(members.removed, (member) => set.members.deleteDesired(member));
-      yield* forEach(members.added, (member) => set.members.setDesired(member, true));
+      yield* forEach(members.removed, (member) => set.members.remove(member));
+      yield* forEach(members.added, (member) => set.members.add(member));
       yield;
     }
   }
@@ -103,10 +98,9 @@ export class SetReconciler {
       known.owner = owner;
       return known;
     }
-    const members = new DeltaTracker<string, true>(() => true);
     // What was not there when all was read, and was not made since, need not be asked for.
     const unread = this.#readNeeded || this.#present.has(name);
-    const fresh: Tracked = { type, family, owner, members, actual: undefined, unread };
+    const fresh: Tracked = { type, family, owner, members: new Members(), actual: undefined, unread };
     this.#desired.set(name, fresh);
     this.#unwanted.delete(name);
     return fresh;
@@ -145,7 +139,7 @@ export class SetReconciler {
     const right = [...this.#desired].every(([name, set]) => {
       const state = now.get(name);
       if (set.unread || !set.actual) return true;
-      return state?.type === set.type && state.entries === set.members.allActual.size;
+      return state?.type === set.type && state.entries === set.members.inKernel;
     });
     const same = right && (await this.#compare());
     if (!same) this.resync();
@@ -156,12 +150,13 @@ export class SetReconciler {
   async #compare(): Promise<boolean> {
     const names = this.#nextToCompare();
     if (names.length === 0) return true;
-    const contents = await this.#o.backend.members(names);
-    return names.every((name) => {
-      const have = contents.get(name);
-      const known = this.#desired.get(name)?.members.allActual;
-      return !known || (have?.size === known.size && [...have].every((member) => known.has(member)));
+    const gone = new Set(names);
+    let same = true;
+    await this.#o.backend.members(names, (name, members) => {
+      gone.delete(name);
+      same &&= this.#desired.get(name)?.members.matches(members) ?? true;
     });
+    return same && ![...gone].some((name) => this.#desired.has(name));
   }
   #nextToCompare(): string[] {
     const all = [...this.#desired].filter(([, set]) => set.actual && !set.unread).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -169,8 +164,9 @@ export class SetReconciler {
     const names: string[] = [];
     let left = COMPARED;
     for (const [name, { members }] of [...all.slice(Math.max(start, 0)), ...all.slice(0, Math.max(start, 0))]) {
-      if (members.allActual.size > COMPARED) continue;
-      left -= members.allActual.size + 1;
+      const count = members.inKernel ?? 0;
+      if (count > COMPARED) continue;
+      left -= count + 1;
       if (left < 0) break;
       names.push(name);
     }
@@ -189,63 +185,84 @@ export class SetReconciler {
       else if (want) ready.set(name, want);
     }
     await this.#readThose([...ready].filter(([, set]) => set.unread));
-    // A change that arrives while these are written makes its set dirty again.
-    for (const name of ready.keys()) this.#dirty.delete(name);
     let written = 0;
-    const composed = await inSlices(this.#o.clock, this.#composeAll(ready, failures));
-    for (const batch of batchesOf(composed)) written += await this.#writeBatch(batch, failures);
+    for (const rest = ready.entries(); ; ) {
+      const batch = await inSlices(this.#o.clock, this.#nextBatch(rest, failures));
+      if (batch.length === 0) break;
+      written += await this.#writeBatch(batch, failures);
+    }
     this.#counters.written.inc(written);
     const due = [...this.#failed.values()].map((f) => f.due - this.#o.clock.now());
     return { written, failures, ...(due.length > 0 && { again: Math.max(0, Math.min(...due)) }) };
   }
 
-  /** What is to be written of each set, and what is true when it was. */
-  *#composeAll(sets: ReadonlyMap<string, Tracked>, failures: Failure[]): Sliced<Composed[]> {
-    const out: Composed[] = [];
-    for (const [name, set] of sets) {
+  /** What is to be written next, each as it is now, and what is true when it was. Empty: nothing more. */
+  *#nextBatch(rest: Iterator<[string, Tracked]>, failures: Failure[]): Sliced<Composed[]> {
+    const batch: Composed[] = [];
+    let size = 0;
+    while (batch.length < BATCH_SETS && size < BATCH_MEMBERS) {
+      const next = rest.next();
+      if (next.done) break;
+      const composed = yield* this.#compose(...next.value, failures);
+      if (composed) batch.push(composed);
+      size += composed?.size ?? 0;
       yield;
-      const count = set.members.allDesired.size;
-      if (count > this.#maxElements) {
-        const error = new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
-        failures.push(this.#fail(name, set.owner, error));
-        continue;
-      }
-      const composed = yield* compose(name, set, this.#maxElements);
-      if (composed) out.push(composed);
-      else this.#failed.delete(name);
     }
-    return out;
+    return batch;
+  }
+  *#compose(name: string, set: Tracked, failures: Failure[]): Sliced<Composed | undefined> {
+    // It may have been given up since, or become another one.
+    if (this.#desired.get(name) !== set) return undefined;
+    // A change that arrives while it is written makes it dirty again.
+    this.#dirty.delete(name);
+    const count = set.members.desired.size;
+    if (count > this.#maxElements) {
+      const error = new RangeError(`${count} members; maxIpsetSize is ${this.#maxElements}`);
+      failures.push(this.#fail(name, set.owner, error));
+      return undefined;
+    }
+    const composed = yield* compose(name, set, this.#maxElements);
+    if (!composed) this.#failed.delete(name);
+    return composed;
   }
 
   /**
-   * All with one command; if that is refused, by halves, so that a set that the kernel refuses harms only itself, and is found soon among ten
-   * thousand. A command that does not end is not started again for each.
+   * All at once; if that is refused as a whole, by halves, so that a set that the kernel refuses harms only itself, and is found soon among ten
+   * thousand. What does not end is not begun again for each.
    */
   async #writeBatch(batch: readonly Composed[], failures: Failure[]): Promise<number> {
+    let refused: ReadonlyMap<string, unknown>;
     try {
-      await this.#o.backend.write(batch.map(({ write }) => write));
+      const found = await this.#o.backend.write(batch.map(({ write }) => write));
+      refused = new Map(found.map(({ key, detail }) => [key, detail]));
     } catch (error) {
       if (batch.length > 1 && !hasCode(error, 'TIMEOUT')) {
         const half = batch.length >> 1;
         const first = await this.#writeBatch(batch.slice(0, half), failures);
         return first + (await this.#writeBatch(batch.slice(half), failures));
       }
-      for (const { write, set } of batch) failures.push(this.#fail(write.name, set.owner, error));
-      return 0;
+      refused = new Map(batch.map(({ write }) => [write.name, error]));
     }
-    await inSlices(this.#o.clock, this.#settle(batch));
-    return batch.reduce((sum, { size }) => sum + size, 0);
+    return inSlices(this.#o.clock, this.#settle(batch, refused, failures));
   }
-  /** What is true when the batch was written. */
-  *#settle(batch: readonly Composed[]): Sliced {
-    for (const { write, done } of batch) {
+  /** What is true when the batch was written; how much that was. */
+  *#settle(batch: readonly Composed[], refused: ReadonlyMap<string, unknown>, failures: Failure[]): Sliced<number> {
+    let written = 0;
+    for (const { write, set, size, done } of batch) {
+      const { name } = write;
+      this.#present.add(name);
+      if (refused.has(name)) {
+        failures.push(this.#fail(name, set.owner, refused.get(name)));
+        continue;
+      }
       yield* done();
-      this.#present.add(write.name);
+      written += size;
       // It may have been given up while it was written.
-      if (!this.#desired.has(write.name)) this.#unwanted.add(write.name);
-      this.#failed.delete(write.name);
+      if (!this.#desired.has(name)) this.#unwanted.add(name);
+      this.#failed.delete(name);
       yield;
     }
+    return written;
   }
 
   async #applyDeletes(): Promise<SetOutcome> {
@@ -289,7 +306,7 @@ export class SetReconciler {
   }
   get members(): number {
     let count = 0;
-    for (const set of this.#desired.values()) count += set.members.allDesired.size;
+    for (const set of this.#desired.values()) count += set.members.desired.size;
     return count;
   }
   /** Sets that the kernel does not have as they should be, and those that do not go, with the reason. */
@@ -321,9 +338,26 @@ export class SetReconciler {
     sets: readonly (readonly [string, Tracked])[],
     states: ReadonlyMap<string, SetState>,
   ): Promise<void> {
-    const there = sets.filter(([name, set]) => states.get(name)?.type === set.type).map(([name]) => name);
-    const found = await this.#o.backend.members(there);
-    await inSlices(this.#o.clock, adopt(sets, states, found));
+    const tracked = new Map(sets);
+    const told = new Set<string>();
+    const large: [Members, ReadonlySet<string>][] = [];
+    const ofType = ([name, { type }]: (typeof sets)[number]) => states.get(name)?.type === type;
+    await this.#o.backend.members(sets.filter(ofType).map(nameOf), (name, found) => {
+      const members = tracked.get(name)?.members;
+      told.add(name);
+      // There may be a thousand small ones in an answer, and a million members in one that is large.
+      if (!members) return;
+      if (Math.max(found.size, members.desired.size) > COMPARED) large.push([members, found]);
+      else atOnce(members.found(found));
+    });
+    for (const [members, found] of large) await inSlices(this.#o.clock, members.found(found));
+    for (const [name, set] of tracked) {
+      const state = states.get(name);
+      // It may have gone since it was listed.
+      set.actual = told.has(name) || state?.type !== set.type ? state : undefined;
+      if (!told.has(name)) set.members.forget();
+      set.unread = false;
+    }
   }
 
   #fail(name: string, owner: string, error: unknown): Failure {
@@ -337,26 +371,13 @@ export class SetReconciler {
       set.unread = true;
       this.#dirty.add(name);
     }
-    this.#present.add(name);
     this.#counters.errors.inc();
     this.#o.log.error({ set: name, owner, error: messageOf(error) }, 'a set could not be written');
     return failure;
   }
 }
 
-/** Takes what was read for what the kernel has. */
-function* adopt(
-  sets: readonly (readonly [string, Tracked])[],
-  states: ReadonlyMap<string, SetState>,
-  found: ReadonlyMap<string, ReadonlySet<string>>,
-): Sliced {
-  for (const [name, set] of sets) {
-    yield* replaceActual(set.members, found.get(name) ?? NONE);
-    set.actual = states.get(name);
-    set.unread = false;
-    yield;
-  }
-}
+const nameOf = ([name]: readonly [string, unknown]): string => name;
 
 function declareMetrics(metrics: Metrics, sets: SetReconciler) {
   metrics.gauge('tsnet_sets', 'Address and port sets that policy needs.', [], (gauge) => gauge.set(sets.size));

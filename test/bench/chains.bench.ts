@@ -3,7 +3,8 @@ import { networkInterfaces } from 'node:os';
 import { createMetrics, type Metrics, realClock, silentLog } from '#core';
 import type { Update } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG } from '#policy';
-import { createIpset } from '../../agent/kernel/ipset.ts';
+import { createIpset } from '../../agent/kernel/ipset/index.ts';
+import { IpsetSocket } from '../../agent/kernel/ipset/socket.ts';
 import { createIptables } from '../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../agent/kernel/nftables/index.ts';
 import { createNftSets } from '../../agent/kernel/nftables/sets.ts';
@@ -34,6 +35,7 @@ const POLICIES = Number(process.argv[5] ?? 2000);
 
 const runner = createRunner({ log: silentLog });
 const socket = new NftSocket();
+const ipset = new IpsetSocket(realClock);
 const metrics = (): Metrics => createMetrics();
 const parts = { clock: realClock, log: silentLog };
 const engine = createPolicyEngine({
@@ -52,7 +54,7 @@ const chains = new ChainReconciler({
 const sets = new SetReconciler({
   ...parts,
   metrics: metrics(),
-  backend: KIND === 'nftables' ? createNftSets(socket) : createIpset({ runner }),
+  backend: KIND === 'nftables' ? createNftSets(socket) : createIpset(ipset),
   maxElements: 1 << 20,
 });
 
@@ -139,3 +141,4 @@ networks([]);
 await timed('the network leaves it', applyAll);
 runner.close();
 socket.close();
+ipset.close();

@@ -10,14 +10,13 @@ import {
   parseCidr,
 } from '#core';
 import type { SetType } from '#policy';
+import { PROTOCOL_NAMES, PROTOCOLS } from '../set-protocols.ts';
 import type { Element, SetShape } from './elements.ts';
 import type { KernelElement } from './read.ts';
 import { concatenated, DATATYPE, SET_FLAG } from './wire.ts';
 
 /** Members of sets as policy writes them, and as the kernel keeps them. */
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, udplite: 136 };
-const PROTOCOL_NAMES = new Map(Object.entries(PROTOCOLS).map(([name, number]) => [number, name]));
 const PORT = /^([0-9a-fA-F.:]{2,45}),(tcp|udp|sctp|udplite|[0-9]{1,3}):([0-9]{1,5})$/;
 const RANGE = /^([0-9a-fA-F.:]{2,45})-([0-9a-fA-F.:]{2,45})$/;
 

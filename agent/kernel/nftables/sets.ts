@@ -107,8 +107,7 @@ export function createNftSets(socket: NftSocket): SetBackend {
       }
       return states;
     },
-    async members(names) {
-      const found = new Map<string, Set<string>>();
+    async members(names, tell) {
       const kernel = new Map<string, SetType>();
       for (const family of new Set(names.map(familyOf)))
         for (const set of await socket.reader(family).sets()) kernel.set(set.name, typeOf(set));
@@ -116,9 +115,8 @@ export function createNftSets(socket: NftSocket): SetBackend {
         const type = kernel.get(inKernel(name));
         const before = known.get(name);
         known.delete(name);
-        if (type) found.set(name, new Set((await load(name, type, before)).all));
+        if (type) tell(name, (await load(name, type, before)).all);
       }
-      return found;
     },
     async write(writes) {
       for (const family of [4, 6] as const)
@@ -126,6 +124,7 @@ export function createNftSets(socket: NftSocket): SetBackend {
           family,
           writes.filter(({ name }) => familyOf(name) === family),
         );
+      return [];
     },
     async destroy(name) {
       const transaction = new Transaction(familyOf(name));

@@ -15,7 +15,8 @@ import {
   type PolicyEngine,
 } from '#policy';
 import { Applier, type ApplyStep } from '../../../agent/apply.ts';
-import { createIpset } from '../../../agent/kernel/ipset.ts';
+import { createIpset } from '../../../agent/kernel/ipset/index.ts';
+import { IpsetSocket } from '../../../agent/kernel/ipset/socket.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
 import { createNftSets } from '../../../agent/kernel/nftables/sets.ts';
@@ -190,7 +191,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
   const iptables = commandOf(4);
   return {
     backend: createIptables({ runner, variant }),
-    sets: createIpset({ runner }),
+    sets: createIpset(new IpsetSocket(realClock)),
     filter: { news: { rules: variant === 'nft', sets: false }, isOurs: (pid) => runner.isOurs(pid) },
     dump: () => ns.sh(`iptables-${variant}-save`),
     chain: (name) => ns.sh(`${iptables} -S ${name}`),

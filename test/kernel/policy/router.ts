@@ -1,7 +1,8 @@
 import { createMetrics, type Family, realClock, silentLog } from '#core';
 import type { AnyResource } from '#datastore';
 import { createPolicyEngine, DEFAULT_RENDER_CONFIG, type Packet, type PolicyEngine, type RenderConfig } from '#policy';
-import { createIpset } from '../../../agent/kernel/ipset.ts';
+import { createIpset } from '../../../agent/kernel/ipset/index.ts';
+import { IpsetSocket } from '../../../agent/kernel/ipset/socket.ts';
 import { createIptables } from '../../../agent/kernel/iptables.ts';
 import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.ts';
 import { createNftSets } from '../../../agent/kernel/nftables/sets.ts';
@@ -119,7 +120,7 @@ function backends(variant: Variant, runner: Runner) {
     return { rules: createNftables(socket), sets: createNftSets(socket) };
   }
   const kind = variant === 'iptables-nft' ? 'nft' : 'legacy';
-  return { rules: createIptables({ runner, variant: kind }), sets: createIpset({ runner }) };
+  return { rules: createIptables({ runner, variant: kind }), sets: createIpset(new IpsetSocket(realClock)) };
 }
 
 function makeKernel(variant: Variant) {

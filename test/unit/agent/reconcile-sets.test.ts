@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createMetrics, FakeClock, OperationalError, silentLog } from '#core';
 import type { SetChange } from '#policy';
-import type { SetBackend, SetState, SetWrite } from '../../../agent/kernel/types.ts';
+import type { Failure, SetBackend, SetState, SetWrite } from '../../../agent/kernel/types.ts';
 import { SetReconciler } from '../../../agent/reconcile/sets.ts';
 
 /** A kernel with sets: what it holds, the commands that it was given, and which names it refuses. */
@@ -9,27 +9,35 @@ class Kernel implements SetBackend {
   readonly sets = new Map<string, { type: SetState['type']; members: Set<string> }>();
   readonly commands: string[] = [];
   readonly refused = new Set<string>();
+  /** Whether a refusal concerns one set, as ipset's do, or everything that is written with it, as nftables'. */
+  refusesOne = false;
   onWrite: () => void = () => {};
 
   list = async (): Promise<SetState[]> => {
     this.commands.push('list');
     return [...this.sets].map(([name, { type, members }]) => ({ name, type, maxElements: 9, entries: members.size }));
   };
-  members = async (names: readonly string[]) => {
+  members: SetBackend['members'] = async (names, tell) => {
     if (names.length > 0) this.commands.push(`members ${names.join(' ')}`);
-    return new Map(names.map((name) => [name, new Set(this.sets.get(name)!.members)]));
+    for (const name of names) tell(name, new Set(this.sets.get(name)!.members));
   };
   write = async (writes: readonly SetWrite[]) => {
     this.commands.push(`write ${writes.map(({ name }) => name).join(' ')}`);
     this.onWrite();
+    const failures: Failure[] = [];
     for (const write of writes) {
-      if (this.refused.has(write.name)) throw new OperationalError('EXEC', `${write.name} is refused`);
+      if (this.refused.has(write.name)) {
+        if (!this.refusesOne) throw new OperationalError('EXEC', `${write.name} is refused`);
+        failures.push({ key: write.name, error: 'EBUSY', detail: `${write.name} is in use` });
+        continue;
+      }
       if (write.op === 'create') this.sets.set(write.name, { type: write.type, members: new Set(write.members) });
       else {
         for (const member of write.removed) this.sets.get(write.name)!.members.delete(member);
         for (const member of write.added) this.sets.get(write.name)!.members.add(member);
       }
     }
+    return failures;
   };
   destroy = async (name: string) => {
     this.commands.push(`destroy ${name}`);
@@ -108,6 +116,37 @@ describe('sets', () => {
     expect(await sets.applyUpdates()).toMatchObject({ written: 2, failures: [] });
     expect(kernel.commands.slice(-2)).toEqual(['list', 'write cali40b']);
     expect(sets.problems).toEqual([]);
+  });
+
+  test('where the kernel says which set it refuses, the others are not written again', async () => {
+    const { kernel, clock, sets } = bench();
+    kernel.refusesOne = true;
+    kernel.refused.add('cali40b');
+    sets.update([set('a', ['10.0.0.1']), set('b', ['10.0.0.2']), set('c', ['10.0.0.3'])]);
+    expect(await sets.applyUpdates()).toMatchObject({
+      written: 4,
+      failures: [{ key: 'cali40b', error: 'SET', detail: 'selector of b: cali40b is in use' }],
+    });
+    expect(kernel.commands.slice(1)).toEqual(['write cali40a cali40b cali40c']);
+    kernel.refused.clear();
+    clock.advance(60_000);
+    expect(await sets.applyUpdates()).toMatchObject({ written: 2, failures: [] });
+    expect(kernel.commands.slice(2)).toEqual(['list', 'write cali40b']);
+  });
+
+  test('what changes while sets are written is written as it is then, or after', async () => {
+    const { kernel, sets } = bench(9);
+    sets.update([set('a', ['10.0.0.1']), set('b', ['10.0.0.2'])]);
+    kernel.onWrite = () => {
+      kernel.onWrite = () => {};
+      sets.update([set('a', ['10.0.0.3'], ['10.0.0.1']), set('b', ['10.0.0.4'])]);
+    };
+    await sets.applyUpdates();
+    expect(kernel.sets.get('cali40a')!.members).toEqual(new Set(['10.0.0.1']));
+    expect(await sets.applyUpdates()).toMatchObject({ written: 3 });
+    expect(kernel.sets.get('cali40a')!.members).toEqual(new Set(['10.0.0.3']));
+    expect(kernel.sets.get('cali40b')!.members).toEqual(new Set(['10.0.0.2', '10.0.0.4']));
+    expect(await sets.check()).toBe(true);
   });
 
   test('a command that does not end is not started again for each of its sets', async () => {

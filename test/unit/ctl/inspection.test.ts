@@ -296,7 +296,6 @@ describe('node checksystem', () => {
       'kernel/net/netfilter/xt_set.ko.xz: kernel/net/netfilter/x_tables.ko.xz\nkernel/net/netfilter/nft_compat.ko:\n',
     '/boot/config-6.1.0-13-amd64':
       'CONFIG_NF_CT_NETLINK=m\nCONFIG_NETFILTER_XT_MATCH_ADDRTYPE=m\nCONFIG_NETFILTER_XT_MATCH_COMMENT=m\nCONFIG_NETFILTER_XT_MATCH_CONNTRACK=y\nCONFIG_NETFILTER_XT_MATCH_MULTIPORT=m\n# CONFIG_VXLAN is not set\n',
-    '/sbin/ipset': '',
     '/sbin/iptables-restore': '',
     '/sbin/ip6tables-restore': '',
     '/proc/self/status': 'Name:\tx\nCapEff:\t00000000a80435fb\n',
@@ -318,8 +317,8 @@ describe('node checksystem', () => {
     expect(failed({ ...good, '/proc/sys/kernel/osrelease': '4.4.0' })).toContain('kernel');
     expect(failed({ ...good, '/proc/modules': 'ip_set 1\n' })).toContain('iptables backend');
     expect(failed({ ...good, '/proc/self/status': 'CapEff:\t0000000000000000\n' })).toHaveLength(3);
-    const { '/sbin/ipset': _, ...without } = good;
-    expect(failed(without)).toEqual(['program ipset']);
+    const { '/sbin/ip6tables-restore': _, ...without } = good;
+    expect(failed(without)).toEqual(['program ip6tables-restore']);
   });
 });
 
