@@ -3,6 +3,7 @@ import { type SetChange, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
 import { atOnce, forEach, inSlices, type Sliced } from '../slices.ts';
 import { Members } from './members.ts';
+import { LARGE, SetLook } from './set-look.ts';
 import { type Composed, compose, type Tracked } from './set-writes.ts';
 
 export interface SetReconcilerOptions {
@@ -22,8 +23,6 @@ export interface SetOutcome {
   readonly again?: Milliseconds;
 }
 
-/** Members compared in one look. */
-const COMPARED = 4096;
 /**
  * So many members are written at once, and sets: on older kernels one that is replaced takes 40 ms, and the backend does not wait for ever.
  */
@@ -40,8 +39,7 @@ export class SetReconciler {
   readonly #unwanted = new Set<string>();
   /** Those that the kernel does not give up: a rule that is not ours uses them. */
   readonly #stuck = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure }>();
-  /** The set whose members were compared last. */
-  #compared = '';
+  readonly #look = new SetLook(this.#desired);
   /** Wanted sets that may differ from the kernel's. */
   readonly #dirty = new Set<string>();
   readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure; isTooLarge: boolean }>();
@@ -135,20 +133,16 @@ export class SetReconciler {
 
   async #check(): Promise<boolean> {
     if (this.#readNeeded) return true;
-    const now = new Map((await this.#o.backend.list()).map((s) => [s.name, s]));
-    const right = [...this.#desired].every(([name, set]) => {
-      const state = now.get(name);
-      if (set.unread || !set.actual) return true;
-      return state?.type === set.type && state.entries === set.members.inKernel;
-    });
+    const states = await this.#o.backend.list();
+    const right = await inSlices(this.#o.clock, this.#look.looksRight(states));
     const same = right && (await this.#compare());
     if (!same) this.resync();
     return same;
   }
 
-  /** A member exchanged for another leaves the number as it was. Large sets wait for the resync. */
+  /** A member exchanged for another leaves the number as it was. */
   async #compare(): Promise<boolean> {
-    const names = this.#nextToCompare();
+    const names = this.#look.nextToCompare();
     if (names.length === 0) return true;
     const gone = new Set(names);
     let same = true;
@@ -158,22 +152,6 @@ export class SetReconciler {
     });
     return same && ![...gone].some((name) => this.#desired.has(name));
   }
-  #nextToCompare(): string[] {
-    const all = [...this.#desired].filter(([, set]) => set.actual && !set.unread).sort(([a], [b]) => (a < b ? -1 : 1));
-    const start = all.findIndex(([name]) => name > this.#compared);
-    const names: string[] = [];
-    let left = COMPARED;
-    for (const [name, { members }] of [...all.slice(Math.max(start, 0)), ...all.slice(0, Math.max(start, 0))]) {
-      const count = members.inKernel ?? 0;
-      if (count > COMPARED) continue;
-      left -= count + 1;
-      if (left < 0) break;
-      names.push(name);
-    }
-    this.#compared = names.at(-1) ?? '';
-    return names;
-  }
-
   async #applyUpdates(): Promise<SetOutcome> {
     if (this.#readNeeded) await this.#read();
     const failures: Failure[] = [];
@@ -347,7 +325,7 @@ export class SetReconciler {
       told.add(name);
       // There may be a thousand small ones in an answer, and a million members in one that is large.
       if (!members) return;
-      if (Math.max(found.size, members.desired.size) > COMPARED) large.push([members, found]);
+      if (Math.max(found.size, members.desired.size) > LARGE) large.push([members, found]);
       else atOnce(members.found(found));
     });
     for (const [members, found] of large) await inSlices(this.#o.clock, members.found(found));

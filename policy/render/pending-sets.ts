@@ -5,7 +5,8 @@ type Members = NonNullable<SetChange['members']>;
 
 /** What is to be told of a set. */
 interface Pending {
-  readonly change: Omit<SetChange, 'members' | 'like'>;
+  /** The last change that was put. */
+  readonly change: SetChange;
   /** Of the sets that were told, the one whose members these are a change of: itself, or the one that it takes the place of; undefined: these are all. */
   readonly base: SetId | undefined;
   readonly added: ReadonlySet<string>;
@@ -36,7 +37,7 @@ export class PendingSets {
 class FamilySets {
   /** null: the set goes. */
   readonly #pending = new Map<SetId, Pending | null>();
-  readonly #told = new Map<SetId, SetChange>();
+  readonly #told = new Map<SetId, Omit<SetChange, 'members' | 'like'>>();
   /** Sets of members that were made here, and so may be changed. */
   readonly #own = new WeakSet<ReadonlySet<string>>();
 
@@ -44,8 +45,8 @@ class FamilySets {
     return this.#pending.size;
   }
 
-  put({ members, like, ...change }: SetChange): void {
-    const { id, type } = change;
+  put(change: SetChange): void {
+    const { id, type, like, members } = change;
     if (members) this.#pending.set(id, this.#merged(this.#before(id, type, like), change, members));
     else if (this.#told.has(id)) this.#pending.set(id, null);
     else this.#pending.delete(id);
@@ -65,10 +66,12 @@ class FamilySets {
         this.#told.delete(id);
         continue;
       }
-      const { change, base, added, removed } = pending;
+      const { base, added, removed } = pending;
+      const { type, family, owner } = pending.change;
       if (base === id && added.size === 0 && removed.size === 0) continue;
-      out.push({ ...change, members: { added, removed }, ...(base !== undefined && base !== id && { like: base }) });
-      this.#told.set(id, { ...change, members: null });
+      const like = base === undefined || base === id ? {} : { like: base };
+      out.push({ id, type, family, owner, members: { added, removed }, ...like });
+      if (told?.type !== type) this.#told.set(id, { id, type, family, owner });
     }
     this.#pending.clear();
     return out;

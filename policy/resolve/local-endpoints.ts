@@ -15,6 +15,9 @@ type LocalItem = Item<Policy, Local>;
 /** To find which policies select one endpoint costs as much as so many objects elsewhere. */
 const LOOKS = 8;
 
+/** To list so many policies of an endpoint costs as much as an object by itself. */
+const MATCHES = 128;
+
 /** An endpoint of this node, with what was last worked out for it. */
 interface Local {
   readonly key: string;
@@ -116,7 +119,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
     if (!this.#index.settle(Math.ceil(limit / LOOKS))) return false;
     let left = limit;
     for (const local of this.#dirty) {
-      if (left-- <= 0) return false;
+      if (left <= 0) return false;
+      left -= 1 + local.item.matches.length / MATCHES;
       this.#dirty.delete(local);
       this.#resolve(local, this.#lists);
     }
