@@ -90,19 +90,27 @@ export class MeasuredAgent {
     );
   }
 
-  /** Seconds since its start until it says that it follows the datastore, and until it is ready. */
-  async ready(): Promise<{ inSync: number; ready: number }> {
+  /**
+   * Seconds since its start until it says that it follows the datastore, and until it is ready; and the longest times that its loop kept others waiting,
+   * until then and from then on, in milliseconds.
+   */
+  async ready(): Promise<{ inSync: number; ready: number; pauses: readonly [before: number, after: number] }> {
     let inSync = 0;
+    let before: Promise<Answer> | undefined;
     await this.process.waitUnready(
       (reasons) => {
         const answers = reasons === '' || /^(node|dataplane|bgp): /m.test(reasons);
-        if (inSync === 0 && answers && !/^datastore: /m.test(reasons)) inSync = this.#seconds();
+        if (inSync === 0 && answers && !/^datastore: /m.test(reasons)) {
+          inSync = this.#seconds();
+          before = this.asked();
+        }
         return reasons === '';
       },
       POLL,
       PATIENCE,
     );
-    return { inSync, ready: this.#seconds() };
+    const ready = this.#seconds();
+    return { inSync, ready, pauses: [(await before)?.lag.max ?? 0, (await this.asked()).lag.max] };
   }
 
   /** Values of its metrics by name with labels, as in the text format. */
@@ -122,6 +130,8 @@ export class MeasuredAgent {
     rmSync(file, { force: true });
     process.kill(this.process.pid, 'SIGUSR2');
     while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, POLL));
+    // What it measures begins with the first tick after this one.
+    await new Promise((resolve) => setTimeout(resolve, 3 * POLL));
     return JSON.parse(readFileSync(file, 'utf8'));
   }
   /** Seconds of processor time so far. */
