@@ -101,6 +101,6 @@ function declareHost(state: RenderState, family: Family, library: Library, place
   );
   library.declareIn(table, family, [chain], name, () => chain);
   for (const group of groups)
-    library.declareIn(table, family, [config], group.chain, () => renderGroup(group, direction, config));
+    library.declare(family, group.chain, [config], () => renderGroup(group, direction, config));
   return name;
 }
