@@ -2,12 +2,42 @@ import type { PolicyId, ResolvedWorkload, TierPolicies } from '../resolved.ts';
 import type { Chain, ChainRule } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { chainName } from './names.ts';
-import { clearMark, DROP, jump, marked, PROTOCOL, protocol, RETURN, rule, unmarked, verdictBits } from './phrases.ts';
+import {
+  clearMark,
+  DROP,
+  goto_,
+  jump,
+  marked,
+  PROTOCOL,
+  protocol,
+  RETURN,
+  rule,
+  unmarked,
+  verdictBits,
+} from './phrases.ts';
 import { type Direction, groupPolicies, jumpsUntilVerdict, type PolicyGroup, profileChain } from './policy-chains.ts';
 
 /** Ingress of a workload is what goes to it (`cali-tw-`), egress what comes from it (`cali-fw-`). */
 export const workloadChain = (iface: string, direction: Direction): string =>
   chainName(direction === 'ingress' ? 'cali-tw-' : 'cali-fw-', iface);
+
+/** What says no for many endpoints stands once, with words for a person; their own chains only lead to it, which costs less to write (docs/adr/0008). */
+export const NO_VERDICT_CHAIN = 'cali-no-verdict';
+export const UNKNOWN_INTERFACE_CHAIN = 'cali-unknown-if';
+/** Clears the mark that a tier before has set. */
+export const NEXT_TIER_CHAIN = 'cali-next-tier';
+export const tierEndChain = (tier: string): string => chainName('cali-end-', tier);
+
+/** Those that do not depend on what tiers there are, each of one rule. */
+export const SHARED_ENDS: Readonly<Record<string, (config: RenderConfig, deny: ChainRule['action']) => ChainRule>> = {
+  [NO_VERDICT_CHAIN]: (_, deny) => rule([], deny, 'no policy and no profile allowed it'),
+  [UNKNOWN_INTERFACE_CHAIN]: () => rule([], DROP, 'unknown interface'),
+  [NEXT_TIER_CHAIN]: ({ marks }) => rule([], clearMark(marks.pass)),
+};
+export const renderTierEnd = (tier: string, deny: ChainRule['action']): Chain => ({
+  name: tierEndChain(tier),
+  rules: [rule([], deny, `end of tier ${tier}: no policy matched`)],
+});
 
 /** Chain that ends a connection above an endpoint's limit: a reset tells TCP at once. */
 export const CONNECTION_LIMIT_CHAIN = 'cali-conn-limit';
@@ -20,7 +50,6 @@ export interface Tiers {
 
 export interface TierOptions {
   readonly marks: RenderConfig['marks'];
-  readonly deny: ChainRule['action'];
   readonly selectorOf: (id: PolicyId) => string;
   /** preDNAT and untracked policy give no verdict at the end of a tier. */
   readonly defaults: boolean;
@@ -28,7 +57,7 @@ export interface TierOptions {
 
 /** The tiers of one direction: policies in order until a verdict, then the tier's default. The verdict bits are clear on entry. */
 export function renderTiers(tiers: readonly TierPolicies[], direction: Direction, options: TierOptions): Tiers {
-  const { marks, deny, selectorOf, defaults } = options;
+  const { marks, selectorOf, defaults } = options;
   const groups: PolicyGroup[] = [];
   const rules: ChainRule[] = [];
   for (const tier of tiers) {
@@ -36,12 +65,12 @@ export function renderTiers(tiers: readonly TierPolicies[], direction: Direction
     if (ids.length === 0) continue;
     const runs = groupPolicies(ids, selectorOf, direction);
     groups.push(...runs.filter((run) => run.policies.length > 1));
-    if (rules.length > 0) rules.push(rule([], clearMark(marks.pass), `start of tier ${tier.tier}`));
+    if (rules.length > 0) rules.push(rule([marked(marks.pass)], jump(NEXT_TIER_CHAIN)));
     const chains = runs.map((run) => run.chain);
     rules.push(...jumpsUntilVerdict(chains, verdictBits(marks), marks.accept));
     rules.push(rule([marked(marks.accept)], RETURN));
     if (defaults && tier.defaultAction === 'Deny')
-      rules.push(rule([unmarked(marks.pass)], deny, `end of tier ${tier.tier}: no policy matched`));
+      rules.push(rule([unmarked(marks.pass)], goto_(tierEndChain(tier.tier))));
   }
   return { rules, groups };
 }
@@ -67,14 +96,12 @@ export function renderWorkload(
   direction: Direction,
   config: RenderConfig,
   policy: { selectorOf(id: PolicyId): string; profileExists(name: string): boolean },
-  deny: ChainRule['action'],
 ): { chain: Chain; groups: readonly PolicyGroup[] } {
   const { spec } = workload.endpoint;
   const limit =
     direction === 'ingress' ? spec.qosControls?.ingressMaxConnections : spec.qosControls?.egressMaxConnections;
   const tiers = renderTiers(workload.tiers, direction, {
     marks: config.marks,
-    deny,
     selectorOf: policy.selectorOf,
     defaults: true,
   });
@@ -87,7 +114,7 @@ export function renderWorkload(
         ...(limit ? [rule([{ m: 'connlimit-above', count: limit, side: 'src' }], jump(CONNECTION_LIMIT_CHAIN))] : []),
         ...tiers.rules,
         ...renderProfiles(workload.profiles, direction, config.marks, policy.profileExists),
-        rule([], deny, `WorkloadEndpoint ${workload.id}: no policy and no profile allowed it`),
+        rule([], goto_(NO_VERDICT_CHAIN)),
       ],
     },
   };

@@ -65,7 +65,6 @@ export function renderHost(
   const deny = denyAction(config, table);
   const tiers = renderTiers(host[list], direction, {
     marks: config.marks,
-    deny,
     selectorOf: policy.selectorOf,
     defaults: list === 'normal' || list === 'forward',
   });

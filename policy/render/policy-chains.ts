@@ -57,11 +57,9 @@ export function renderPolicy(
       source,
     ),
   );
-  return {
-    name: policyChain(policy.id, direction),
-    rules: describe(rules, `${where}, ${direction}`),
-    owner: policy.id,
-  };
+  const name = policyChain(policy.id, direction);
+  const isNamed = name.endsWith(shortId(policy.id));
+  return { name, rules: isNamed ? rules : describe(rules, `${where}, ${direction}`), owner: policy.id };
 }
 
 export function renderProfile(
@@ -88,14 +86,16 @@ export function renderProfile(
       source,
     ),
   );
+  const name = profileChain(profile.name, direction);
+  const isNamed = name.endsWith(profile.name);
   return {
-    name: profileChain(profile.name, direction),
-    rules: describe(rules, `${where}, ${direction}`),
+    name,
+    rules: isNamed ? rules : describe(rules, `${where}, ${direction}`),
     owner: `Profile/${profile.name}`,
   };
 }
 
-/** A chain without rules still says whose it is. */
+/** A chain without rules and with a hash for a name still says whose it is. */
 const describe = (rules: readonly ChainRule[], what: string): readonly ChainRule[] =>
   rules.length > 0 ? rules : [rule([], { do: 'none' }, what)];
 
@@ -166,7 +166,6 @@ export function renderGroup(group: PolicyGroup, direction: Direction, config: Re
       group.policies.map((id) => policyChain(id, direction)),
       verdictBits(config.marks),
       verdictBits(config.marks),
-      `policies with selector ${group.selector}`,
     ),
   };
 }
@@ -175,15 +174,9 @@ export function renderGroup(group: PolicyGroup, direction: Direction, config: Re
 const LOOK_EVERY = 5;
 
 /** Jumps to one chain after the other until one has set one of `bits`; leaves early only when one of `leaveOn` is set. */
-export function jumpsUntilVerdict(
-  chains: readonly string[],
-  bits: number,
-  leaveOn: number,
-  comment?: string,
-): ChainRule[] {
+export function jumpsUntilVerdict(chains: readonly string[], bits: number, leaveOn: number): ChainRule[] {
   return chains.flatMap((chain, index) => {
     const leave = index > 0 && index % LOOK_EVERY === 0 ? [rule([markedAny(leaveOn)], RETURN)] : [];
-    const comments = index === 0 && comment !== undefined ? [comment] : [];
-    return [...leave, rule(index === 0 ? [] : [unmarked(bits)], jump(chain), ...comments)];
+    return [...leave, rule(index === 0 ? [] : [unmarked(bits)], jump(chain))];
   });
 }

@@ -10,11 +10,12 @@ import type {
 } from '../resolved.ts';
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
+import { renderTierEnd, tierEndChain } from './endpoint-chains.ts';
 import { closedFamilies, idleFamilies } from './idle.ts';
 import { type HooksByFamily, Library } from './library.ts';
 import { codePoints } from './mangle-table.ts';
 import { PendingSets } from './pending-sets.ts';
-import { type Direction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
+import { type Direction, denyAction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { PolicySets, type SetsChanged } from './policy-sets.ts';
 import { clusterSets, diffSets, type WantedSet } from './sets.ts';
 import { plain } from './standing.ts';
@@ -68,6 +69,8 @@ class TableRenderer implements Renderer {
   #closed: ReadonlySet<string> = new Set();
   readonly #policies = new Map<PolicyId, ActivePolicy>();
   readonly #profiles = new Map<string, ActiveProfile>();
+  /** How many policies each tier has, and the configuration that its end was declared for. */
+  readonly #tiers = new Map<string, { policies: number; config?: RenderConfig }>();
   readonly #hosts = new Map<string, ResolvedHost>();
   /** Policies and profiles to be declared, anew or for the first time. */
   readonly #duePolicies = new Set<PolicyId>();
@@ -177,17 +180,37 @@ class TableRenderer implements Renderer {
       this.#selectors++;
       if (this.#hosts.size > 0) this.#isLayoutDue = true;
     }
+    if (before?.tier !== policy?.tier) this.#moveTier(before?.tier, policy?.tier);
     if (policy) this.#duePolicies.add(id);
     else this.#withdraw((direction) => policyChain(id, direction));
   }
   #declarePolicy(id: PolicyId): void {
     const [config, policy] = [this.#config, this.#policies.get(id)];
     if (!policy) return;
+    this.#declareTierEnd(policy.tier);
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, policyChain(policy.id, direction), (table) =>
           renderPolicy(policy, direction, family, table, config, this.#sets.nameOf),
         );
+  }
+
+  #moveTier(from: string | undefined, to: string | undefined): void {
+    if (to !== undefined) {
+      const tier = this.#tiers.get(to) ?? { policies: 0 };
+      this.#tiers.set(to, tier);
+      tier.policies++;
+    }
+    if (from === undefined || --this.#tiers.get(from)!.policies > 0) return;
+    this.#tiers.delete(from);
+    for (const family of this.#config.families) this.#library.withdraw(family, tierEndChain(from));
+  }
+  #declareTierEnd(name: string): void {
+    const [config, tier] = [this.#config, this.#tiers.get(name)!];
+    if (tier.config === config) return;
+    tier.config = config;
+    for (const family of config.families)
+      this.#library.keep(family, tierEndChain(name), (table) => renderTierEnd(name, denyAction(config, table)));
   }
 
   #setProfile(name: string, profile: ActiveProfile | null): void {

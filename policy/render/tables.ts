@@ -2,7 +2,13 @@ import type { Family } from '#core';
 import type { ResolvedEndpoint, ResolvedWorkload } from '../resolved.ts';
 import type { Chain, Hook } from '../types.ts';
 import { type Branch, chainsOf, type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
-import { CLOSED_CHAIN, connectionLimitChain, workloadChain } from './endpoint-chains.ts';
+import {
+  CLOSED_CHAIN,
+  connectionLimitChain,
+  SHARED_ENDS,
+  UNKNOWN_INTERFACE_CHAIN,
+  workloadChain,
+} from './endpoint-chains.ts';
 import {
   CLOSED_FROM,
   CLOSED_TO,
@@ -27,7 +33,7 @@ import type { HooksByFamily, Library } from './library.ts';
 import { codePoints, dscpChain, EGRESS_DSCP, mangleChains, mangleHooks } from './mangle-table.ts';
 import { chainName } from './names.ts';
 import { floatingIpChains, floatingIps, NAT_OUTGOING, natChains, natHooks, natOutgoingChain } from './nat-table.ts';
-import { DROP, RETURN, rule } from './phrases.ts';
+import { DROP, goto_, RETURN, rule } from './phrases.ts';
 import { type Direction, denyAction } from './policy-chains.ts';
 import { rawHooks, rawOutput, rawPrerouting, rpfSkipChain } from './raw-table.ts';
 import type { RenderState } from './renderer.ts';
@@ -89,7 +95,7 @@ function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoi
   const isClosed = (iface: string) => state.closed.has(`WorkloadEndpoint/${endpoints.get(iface)!.id}`);
   const closed = state.closed.size > 0 ? names.filter(isClosed) : [];
   const rates = rateLimits(names, endpoints);
-  const unknown = [rule([], DROP, 'unknown interface')];
+  const unknown = [rule([], goto_(UNKNOWN_INTERFACE_CHAIN))];
   const toClosed = { names: closed, chainOf: () => CLOSED_CHAIN, first: [], otherwise: [] };
   const toWorkloads: Dispatch[] = [
     {
@@ -204,6 +210,8 @@ function declareFilter(
   put(outputChain(config, needs));
   put(workloadToHostChain(config, needs, family));
   for (const chain of verdictChains(config)) library.declare(family, chain.name, key, () => chain);
+  for (const [name, end] of Object.entries(SHARED_ENDS))
+    library.declare(family, name, [config], (table) => ({ name, rules: [end(config, denyAction(config, table))] }));
   put(connectionLimitChain());
   put({ name: CLOSED_CHAIN, rules: [rule([], DROP, 'closed endpoint')] });
   library.declareAll('filter', family, dispatch[family]);

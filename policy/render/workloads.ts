@@ -3,7 +3,7 @@ import type { PolicyId, ResolvedWorkload } from '../resolved.ts';
 import type { RenderConfig } from './config.ts';
 import { renderWorkload } from './endpoint-chains.ts';
 import type { Library } from './library.ts';
-import { type Direction, denyAction, renderGroup } from './policy-chains.ts';
+import { type Direction, renderGroup } from './policy-chains.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -103,7 +103,7 @@ export class Workloads {
     const chains: string[] = [];
     const groups: string[] = [];
     for (const direction of DIRECTIONS) {
-      const rendered = renderWorkload(workload, direction, config, policy, denyAction(config, 'filter'));
+      const rendered = renderWorkload(workload, direction, config, policy);
       chains.push(rendered.chain.name);
       for (const family of config.families)
         this.#library.keepIn('filter', family, rendered.chain.name, () => rendered.chain);

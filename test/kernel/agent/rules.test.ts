@@ -598,7 +598,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     });
     try {
       m.flush('cali-tw-calib');
-      await until('repair of a chain', () => m.chain('cali-tw-calib').includes('cali:'));
+      await until('repair of a chain', () => m.chain('cali-tw-calib').includes('cali-no-verdict'));
       for (const [command, repaired] of m.harm) {
         // It may be put right before it is done.
         ns.sh(`{ ${command}; } 2>&1; true`);
