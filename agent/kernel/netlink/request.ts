@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { OperationalError } from '#core';
+import { OperationalError, realClock } from '#core';
+import { inSlices, type Sliced } from '../../slices.ts';
 import type { ColumnFailure, Failure } from '../types.ts';
 import { errnoName, NETLINK, NetlinkSocket, SOL_NETLINK } from './libc.ts';
 import { type Answer, Datagram, decodeAnswer, F, type Message, MessageWriter, NLMSG } from './message.ts';
@@ -15,7 +16,7 @@ const SEND_BYTES = 512 << 10;
 const MESSAGE_MOST = 8 << 10;
 /** Writes beyond this many go through a worker thread: the kernel does them inside the send, which would stall the loop. */
 const SYNC_MOST = 512;
-/** Datagrams of a dump read before the loop gets its turn. */
+/** Datagrams of dumps read before the loop gets its turn: many small dumps one after the other must not keep it either. */
 const READS_PER_TURN = 8;
 const DUMP_TRIES = 5;
 
@@ -57,6 +58,7 @@ export class Requester {
   /** Longest send that the kernel is known to take. */
   #allowed = SEND_BYTES;
   readonly #read = new Uint8Array(256 << 10);
+  #reads = 0;
   #seq = 1;
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -93,12 +95,12 @@ export class Requester {
    * checks whole tables before it agrees.
    * @param encode writes messages numbered from `first` on and gives the last number, which asks for an answer
    */
-  transact(encode: (w: MessageWriter, first: number) => number): Promise<{ first: number; refused: Answer[] }> {
+  transact(encode: (w: MessageWriter, first: number) => Sliced<number>): Promise<{ first: number; refused: Answer[] }> {
     return this.#inTurn(async () => {
       if (this.#seq > 0x8000_0000) this.#seq = 1;
       const first = this.#next();
       const writer = new MessageWriter(SEND_BYTES);
-      const last = encode(writer, first);
+      const last = await inSlices(realClock, encode(writer, first));
       this.#seq = last + 1;
       if (writer.length > this.#allowed) {
         this.#socket.allowSend(writer.length);
@@ -269,16 +271,18 @@ export class Requester {
     const errno = await this.#sendBatch(inWorker);
     if (errno !== 0) throw new OperationalError('KERNEL', `netlink send: ${errnoName(errno)}`);
     let whole = true;
-    for (let reads = 1; ; reads++) {
+    let isDone = false;
+    for (;;) {
       const count = this.#socket.receive(this.#read);
       if (count === 'empty') throw new OperationalError('KERNEL', 'netlink: a dump ended without its closing message');
       if (count === 'overrun') whole = false;
       else {
         const part = readPart(new Datagram(this.#read, count), seq, each, absent);
         whole &&= !part.interrupted;
-        if (part.done) return whole;
+        isDone = part.done;
       }
-      if (reads % READS_PER_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+      if (++this.#reads % READS_PER_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+      if (isDone) return whole;
     }
   }
 }

@@ -1,5 +1,6 @@
-import { type Family, hasCode, OperationalError } from '#core';
+import { type Family, hasCode, OperationalError, realClock } from '#core';
 import { type Chain, printNftChain, type Table, verdictMap } from '#policy';
+import { inSlices } from '../../slices.ts';
 import { errnoName } from '../netlink/libc.ts';
 import { Requester } from '../netlink/request.ts';
 import type { HookState, RuleBackend, TableState } from '../types.ts';
@@ -59,7 +60,7 @@ export function createNftables(socket: NftSocket): RuleBackend {
       const plan = new Plan(family, table, change);
       const listed = new Map<string, readonly KernelRule[]>();
       for (const name of plan.inner) listed.set(name, await socket.reader(family).rules(`${table}-${name}`));
-      await socket.commit(plan.transaction(listed));
+      await socket.commit(await inSlices(realClock, plan.transaction(listed)));
       return { rules: plan.rules, after: plan.after };
     },
   };

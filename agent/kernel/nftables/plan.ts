@@ -9,6 +9,7 @@ import {
   type Table,
   verdictMap,
 } from '#policy';
+import type { Sliced } from '../../slices.ts';
 import type { HookState, TableChange, TableState } from '../types.ts';
 import { VERDICT_MAP, verdictElement, verdictKey } from './elements.ts';
 import type { KernelRule } from './read.ts';
@@ -124,7 +125,7 @@ export class Plan {
   }
 
   /** @param listed the rules of the `inner` chains as they are now */
-  transaction(listed: ReadonlyMap<string, readonly KernelRule[]>): Transaction {
+  *transaction(listed: ReadonlyMap<string, readonly KernelRule[]>): Sliced<Transaction> {
     const t = new Transaction(this.#family);
     const kernel = (name: string) => nftChain(this.#table, name);
     if (this.#isEmpty) return t;
@@ -132,7 +133,10 @@ export class Plan {
     for (const { name, have, base } of this.#targets) if (!have) t.addChain(kernel(name), base);
     for (const { name, have } of this.#maps) if (!have) t.addSet(kernel(name), VERDICT_MAP);
     for (const name of this.#gone) t.flushChain(kernel(name));
-    for (const target of this.#targets) this.#delta(t, target, this.#fresh(target, listed));
+    for (const target of this.#targets) {
+      this.#delta(t, target, this.#fresh(target, listed));
+      yield;
+    }
     for (const map of this.#maps) this.#mapDelta(t, map);
     for (const name of this.#goneMaps) t.deleteSet(kernel(name));
     for (const name of this.#gone) t.deleteChain(kernel(name));

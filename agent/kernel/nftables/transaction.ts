@@ -1,5 +1,6 @@
 import type { Family } from '#core';
 import type { Chain, ChainRule, PrintedRule, Table } from '#policy';
+import type { Sliced } from '../../slices.ts';
 import { F, type MessageWriter } from '../netlink/message.ts';
 import { addAction } from './actions.ts';
 import { type Element, listsOf, type SetShape, setAttrs } from './elements.ts';
@@ -207,9 +208,10 @@ export class Transaction {
   }
 
   /** Writes all of it; the steps have the numbers after `first`. Returns the number of the last one, which the kernel is asked to confirm. */
-  encode(w: MessageWriter, first: number): number {
+  *encode(w: MessageWriter, first: number): Sliced<number> {
     writeBegin(w, first);
     for (const [i, step] of this.#steps.entries()) {
+      yield;
       w.reserve(MESSAGE_MOST);
       step.write(w, first + 1 + i);
     }

@@ -76,7 +76,7 @@ export async function measureStart(line: string, report: Report): Promise<void> 
 
 type Figures = Record<string, number | string>;
 
-/** What every chain of an endpoint says in the end, so that all is rendered again; how long until the kernel has it, and how long the loop stood still at most. */
+/** Another configuration, by which all is rendered again: how long until the kernel has what differs, and how long the loop stood still at most. */
 async function reconfigured(agent: MeasuredAgent, rig: Rig, spec: object): Promise<Figures> {
   const written = async () => (await agent.metrics()).get('tsnet_apply_writes_total{step="chains"}') ?? 0;
   const before = await written();

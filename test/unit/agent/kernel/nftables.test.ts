@@ -6,6 +6,7 @@ import { Members } from '../../../../agent/kernel/nftables/members.ts';
 import { Plan } from '../../../../agent/kernel/nftables/plan.ts';
 import type { Transaction } from '../../../../agent/kernel/nftables/transaction.ts';
 import { EMPTY_TABLE, type TableChange } from '../../../../agent/kernel/types.ts';
+import { atOnce } from '../../../../agent/slices.ts';
 
 const drop = { match: [], action: { do: 'drop' } } as const;
 const accept = { match: [], action: { do: 'accept' } } as const;
@@ -17,6 +18,8 @@ const change = (update: readonly Chain[], base: TableChange['base'] = EMPTY_TABL
 const stepsOf = (t: Transaction): string[] =>
   Array.from({ length: t.length }, (_, i) => t.describe(0, i + 1).replace(/cali:.{16}/, 'cali:#'));
 const NONE = new Map<string, never>();
+const made = (plan: Plan, listed: Parameters<Plan['transaction']>[0] = NONE): Transaction =>
+  atOnce(plan.transaction(listed));
 
 describe('rules', () => {
   const first = change([{ name: 'cali-x', rules: [accept, drop] }]);
@@ -24,31 +27,28 @@ describe('rules', () => {
     new Map([['cali-x', hashes.map((hash, i) => ({ chain: 'filter-cali-x', handle: BigInt(7 + i), hash }))]]);
 
   test('a new chain is made and filled; equal rules are not mentioned; the end is deleted by handle', () => {
-    expect(stepsOf(first.transaction(NONE))).toEqual([
+    expect(stepsOf(made(first, NONE))).toEqual([
       'add table',
       'add chain filter-cali-x',
       'rule filter-cali-x accept comment "cali:#"',
       'rule filter-cali-x counter drop comment "cali:#"',
     ]);
-    expect(stepsOf(change([{ name: 'cali-x', rules: [accept, drop] }], first.after).transaction(NONE))).toEqual([]);
+    expect(stepsOf(made(change([{ name: 'cali-x', rules: [accept, drop] }], first.after)))).toEqual([]);
     const hashes = first.after.chains.get('cali-x')!;
     const second = change([{ name: 'cali-x', rules: [accept, leave] }], first.after);
     expect(second.inner).toEqual(['cali-x']);
-    expect(stepsOf(second.transaction(listed(hashes)))).toEqual([
-      'add table',
-      'rule filter-cali-x return comment "cali:#"',
-    ]);
+    expect(stepsOf(made(second, listed(hashes)))).toEqual(['add table', 'rule filter-cali-x return comment "cali:#"']);
     const third = change([{ name: 'cali-x', rules: [accept] }], first.after);
-    expect(stepsOf(third.transaction(listed(hashes)))).toEqual(['add table', 'delete rule filter-cali-x handle 8']);
+    expect(stepsOf(made(third, listed(hashes)))).toEqual(['add table', 'delete rule filter-cali-x handle 8']);
     expect(third.rules).toBe(1);
-    const gone = change([], first.after, ['cali-x', 'cali-none']).transaction(NONE);
+    const gone = made(change([], first.after, ['cali-x', 'cali-none']));
     expect(stepsOf(gone)).toEqual(['add table', 'flush chain filter-cali-x', 'delete chain filter-cali-x']);
   });
 
   test('a chain that a stranger changed meanwhile is not written by handles that may be another rule by now', () => {
     const second = change([{ name: 'cali-x', rules: [leave] }], first.after);
-    expect(() => second.transaction(listed(['somethingelse000']))).toThrow('changed by somebody else');
-    expect(() => second.transaction(listed([]))).toThrow('changed by somebody else');
+    expect(() => made(second, listed(['somethingelse000']))).toThrow('changed by somebody else');
+    expect(() => made(second, listed([]))).toThrow('changed by somebody else');
   });
 
   test('a dispatch that gains and loses an interface changes two elements and no rule', () => {
@@ -57,10 +57,10 @@ describe('rules', () => {
       rules: [{ match: [], action: { do: 'map', side: 'in', targets: new Map(pairs) } }, drop],
     });
     const before = change([dispatch(['cali1', 'cali-a'], ['cali2', 'cali-b'], ['cali3', 'cali-c'])]);
-    expect(stepsOf(before.transaction(NONE))).toContain('add 3 elements of filter-cali-d');
+    expect(stepsOf(made(before, NONE))).toContain('add 3 elements of filter-cali-d');
     const after = change([dispatch(['cali1', 'cali-a'], ['cali2', 'cali-c'], ['cali4', 'cali-b'])], before.after);
     expect(after.inner).toEqual([]);
-    expect(stepsOf(after.transaction(NONE))).toEqual([
+    expect(stepsOf(made(after, NONE))).toEqual([
       'add table',
       'delete 2 elements of filter-cali-d',
       'add 2 elements of filter-cali-d',
@@ -68,7 +68,7 @@ describe('rules', () => {
     expect(after.after.maps.get('cali-d')?.get('cali2')).toBe('cali-c');
     const plain = change([{ name: 'cali-d', rules: [drop] }], before.after);
     expect(plain.after.maps.size).toBe(0);
-    const flushed = change([], before.after, ['cali-d']).transaction(NONE);
+    const flushed = made(change([], before.after, ['cali-d']));
     expect(stepsOf(flushed).slice(1)).toEqual([
       'flush chain filter-cali-d',
       'delete set filter-cali-d',
@@ -87,14 +87,14 @@ describe('rules', () => {
         { match: [], action: { do: 'map', side: 'in', targets: new Map([[value, 'cali-y']]) } },
         { match: [], action: { do: 'map', side: 'in', targets: new Map([['cali1', value]]) } },
       ] as const)
-        expect(() => change([{ name: 'cali-x', rules: [rule] }]).transaction(NONE)).toThrow('cannot stand in a rule');
+        expect(() => made(change([{ name: 'cali-x', rules: [rule] }]))).toThrow('cannot stand in a rule');
   });
 
   test('a comment is cut to what the kernel keeps and stays inside its message', () => {
     const rule = { ...drop, comments: ['a" flush \n ruleset', 'x'.repeat(300)] };
-    const transaction = change([{ name: 'cali-x', rules: [rule] }]).transaction(NONE);
+    const transaction = made(change([{ name: 'cali-x', rules: [rule] }]));
     const w = new MessageWriter(64);
-    const last = transaction.encode(w, 10);
+    const last = atOnce(transaction.encode(w, 10));
     expect(last).toBe(10 + transaction.length);
     const text = w.bytes.subarray(0, w.length).toString('latin1');
     expect(text).toMatch(/cali:.{16} a' flush _ ruleset; x{50,}\0/);
