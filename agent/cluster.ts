@@ -91,7 +91,7 @@ export class Cluster {
     const local = value !== null && value.spec.node === this.#node;
     const was = this.localEndpoints.has(id);
     if (local) this.localEndpoints.set(id, value);
-    else this.localEndpoints.delete(id);
+    else if (was) this.localEndpoints.delete(id);
     return local || was ? ['policy', 'endpoints', 'bgp'] : ['policy'];
   }
 }
