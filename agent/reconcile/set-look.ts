@@ -4,6 +4,8 @@ import type { Tracked } from './set-writes.ts';
 
 /** Members of a set that is large: handled in slices, and not compared until the resync. So many are compared in one look together. */
 export const LARGE = 4096;
+/** Sets of which the members are read in one look: with more, a backend would read all that the kernel has. */
+const COMPARED = 256;
 
 /** A look at the kernel's sets: whether they are as they were left, and of which the members are to be read to see. */
 export class SetLook {
@@ -33,7 +35,7 @@ export class SetLook {
     const names: string[] = [];
     // What comes and goes meanwhile is passed or left out by the iterator itself.
     this.#comparing ??= this.#desired.entries();
-    for (let left = LARGE; left > 0; ) {
+    for (let left = LARGE; left > 0 && names.length < COMPARED; ) {
       const { done, value } = this.#comparing.next();
       if (done) {
         this.#comparing = undefined;

@@ -56,9 +56,12 @@ export interface Shape {
   readonly members: { readonly size: number };
 }
 
-/** What a set has if nobody says otherwise. The kernel doubles it, and files all members again, when one bucket of the table has more than 12. */
-const LEAST_BUCKETS = 1024;
-/** It then has about four in each; where three are, none will have so many soon. */
+/**
+ * The least that the kernel makes (IPSET_MIMINAL_HASHSIZE); 1024 if nobody says otherwise, which it walks for each set whenever sets are listed. It doubles
+ * them, and files all members again, when one has more than 12.
+ */
+const LEAST_BUCKETS = 64;
+/** With four in each on average one has; where three are, none will have so many soon. */
 const IN_A_BUCKET = 3;
 function bucketsFor(members: number): number {
   let buckets = LEAST_BUCKETS;

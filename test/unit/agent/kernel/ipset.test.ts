@@ -110,7 +110,7 @@ describe.skipIf(!little)('messages', () => {
     const shape = { type: 'hash:net', family: 4, maxElements: 1 << 20, members: new Set<string>() } as const;
     expect(hexOf((w) => wire.writeCreate(w, 'cali40s:a', shape, 7, 7))).toBe(
       clean(`${head(96, '02', '0106')} ${name} 0d000300 ${text('hash:net')} 000000 05000400 07000000 05000500 02000000
-        14000780 08001240 00000400 08001340 00100000`),
+        14000780 08001240 00000040 08001340 00100000`),
     );
     expect(hexOf((w) => wire.writeDestroy(w, 'cali40s:a', 7))).toBe(clean(`${head(44, '03', '0102')} ${name}`));
     expect(hexOf((w) => wire.writeSwap(w, 'cali40s:a', 'cali40s:b', 7))).toBe(
