@@ -231,7 +231,7 @@ function iptablesMachine(variant: 'nft' | 'legacy'): Machine {
           [`${tool} -R cali-FORWARD 1 -j ACCEPT`, () => !ns.sh(`${tool} -S cali-FORWARD`).includes('-j ACCEPT')],
           [
             `${tool} -D cali-from-wl-dispatch 1`,
-            () => (ns.sh(`${tool} -S cali-from-wl-dispatch`).match(/^-A/gm) ?? []).length > 2,
+            () => ns.sh(`${tool} -S cali-from-wl-dispatch`).includes('-j MARK --set-xmark'),
           ],
           // What only leads on carries no comment: another target, and a rule more that leads on, are seen all the same.
           [`${tool} -R cali-to-wl-dispatch 3 -o calib -g cali-allow`, () => toB() === '-o calib -g cali-tw-calib'],
