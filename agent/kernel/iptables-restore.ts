@@ -1,6 +1,7 @@
 import type { Family } from '#core';
 import { type Hook, type PrintedRule, printChain, printHook, type Table } from '#policy';
 import type { Sliced } from '../slices.ts';
+import { revised } from './revised-map.ts';
 import type { HookState, TableChange, TableState } from './types.ts';
 
 /** What a change writes, and the state that the table has after it. */
@@ -19,7 +20,7 @@ export interface RestoreText {
  */
 export function* restoreText(family: Family, table: Table, change: TableChange): Sliced<RestoreText> {
   const { base } = change;
-  const chains = new Map(base.chains);
+  const changes = new Map<string, readonly string[] | null>();
   const declare: string[] = [];
   const body: string[] = [];
   for (const chain of change.update) {
@@ -28,22 +29,22 @@ export function* restoreText(family: Family, table: Table, change: TableChange):
     const have = base.chains.get(chain.name);
     if (!have) declare.push(`:${chain.name} - [0:0]`);
     body.push(...chainDelta(chain.name, have ?? [], rules));
-    chains.set(
+    changes.set(
       chain.name,
       rules.map((r) => r.hash),
     );
   }
   const hooks = new Map(base.hooks);
   const lengths = new Map(base.lengths);
-  if (change.hooks) body.push(...hookDelta(table, family, change.hooks, { chains, hooks, lengths }));
+  if (change.hooks) body.push(...hookDelta(table, family, change.hooks, { hooks, lengths }));
   const gone = change.remove.filter((name) => base.chains.has(name));
   // A colon line empties a chain that is there already.
   for (const name of gone) {
     declare.push(`:${name} - [0:0]`);
-    chains.delete(name);
+    changes.set(name, null);
   }
   const lines = [...declare, ...body, ...gone.map((name) => `-X ${name}`)];
-  const after = { chains, hooks, lengths };
+  const after = { chains: revised(base.chains, changes), hooks, lengths };
   if (lines.length === 0) return { text: '', rules: 0, after };
   return { text: `*${table}\n${lines.join('\n')}\nCOMMIT\n`, rules: body.length, after };
 }
@@ -62,7 +63,6 @@ function chainDelta(name: string, have: readonly (string | null)[], want: readon
 interface Draft {
   hooks: Map<string, readonly HookState[]>;
   lengths: Map<string, number>;
-  chains: ReadonlyMap<string, unknown>;
 }
 
 /** Our rules in the kernel's chains: in their places, all of them, or all are taken out and put in again. */

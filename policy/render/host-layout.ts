@@ -69,7 +69,7 @@ export function declareHosts(state: RenderState, family: Family, library: Librar
     const chains = library.memo(`${table} ${root}`, key, () =>
       config.dispatch === 'map' ? dispatchMap(dispatch) : [...chainsOf(dispatchTree(dispatch))],
     );
-    library.declareAll(table, family, chains);
+    library.declareAll(table, family, root, chains);
   }
   for (const table of ['filter', 'mangle', 'raw'] as const)
     for (const direction of ['ingress', 'egress'] as const) {

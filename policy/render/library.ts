@@ -18,6 +18,10 @@ interface Entry {
 
 interface Shelf {
   readonly entries: Map<string, Entry>;
+  /** Those of the entries that are to be declared again in each round. */
+  readonly inRounds: Set<string>;
+  /** Chains that were declared as one list, by their names, and the round of it. */
+  readonly lists: Map<string, { readonly table: Table; readonly chains: ReadonlyMap<string, Chain>; round: number }>;
   readonly standing: Record<Table, Standing>;
   /** Names, with a table before or without, whose declaration is another one than when they were last looked at. */
   readonly touched: Set<string>;
@@ -37,12 +41,19 @@ export class Library {
     this.#round++;
   }
   end(): void {
-    for (const { entries, touched } of Object.values(this.#shelves))
-      for (const [key, entry] of entries)
-        if (entry.round !== undefined && entry.round !== this.#round) {
+    for (const { entries, inRounds, lists, touched } of Object.values(this.#shelves)) {
+      for (const key of inRounds)
+        if (entries.get(key)!.round !== this.#round) {
           entries.delete(key);
+          inRounds.delete(key);
           touched.add(key);
         }
+      for (const [title, { table, chains, round }] of lists)
+        if (round !== this.#round) {
+          lists.delete(title);
+          for (const name of chains.keys()) if (entries.delete(`${table} ${name}`)) touched.add(`${table} ${name}`);
+        }
+    }
     for (const [name, memo] of this.#memos) if (memo.round !== this.#round) this.#memos.delete(name);
   }
 
@@ -58,14 +69,15 @@ export class Library {
     return value;
   }
 
-  /** Declares chains of one table for this round; each is another one only if it is another object. */
-  declareAll(table: Table, family: Family, chains: readonly Chain[]): void {
-    const { entries } = this.#shelves[family];
-    for (const chain of chains) {
-      const entry = entries.get(`${table} ${chain.name}`);
-      if (entry?.round !== undefined && entry.deps?.length === 1 && entry.deps[0] === chain) entry.round = this.#round;
-      else this.declareIn(table, family, [chain], chain.name, () => chain);
-    }
+  /** Declares a list of chains of one table for this round; each is another one only if it is another object than in the round before. No other declaration has their names. */
+  declareAll(table: Table, family: Family, title: string, list: readonly Chain[]): void {
+    const { lists } = this.#shelves[family];
+    const key = `${table} ${title}`;
+    const before = lists.get(key)?.chains;
+    const chains = new Map(list.map((chain) => [chain.name, chain]));
+    for (const [name, chain] of chains) if (before?.get(name) !== chain) this.keepIn(table, family, name, () => chain);
+    for (const name of before?.keys() ?? []) if (!chains.has(name)) this.withdraw(family, name, table);
+    lists.set(key, { table, chains, round: this.#round });
   }
   /** Declares a chain of one table for this round; the same name may mean another chain elsewhere. */
   declareIn(table: Table, family: Family, deps: readonly unknown[], name: string, make: () => Chain): void {
@@ -86,14 +98,18 @@ export class Library {
     this.keep(family, `${table} ${name}`, make);
   }
   withdraw(family: Family, name: string, table?: Table): void {
-    const { entries, touched } = this.#shelves[family];
+    const { entries, inRounds, touched } = this.#shelves[family];
     const key = table ? `${table} ${name}` : name;
+    inRounds.delete(key);
     if (entries.delete(key)) touched.add(key);
   }
 
   #put(family: Family, key: string, entry: Entry): void {
-    this.#shelves[family].entries.set(key, entry);
-    this.#shelves[family].touched.add(key);
+    const { entries, inRounds, touched } = this.#shelves[family];
+    entries.set(key, entry);
+    if (entry.round === undefined) inRounds.delete(key);
+    else inRounds.add(key);
+    touched.add(key);
   }
 
   /** What the kernel's chains lead to now. */
@@ -134,7 +150,7 @@ function emptyShelf(): Shelf {
   const entries = new Map<string, Entry>();
   const standing = (table: Table) => new Standing((name) => chainOf(entries, table, name));
   return {
-    entries,
+    ...{ entries, inRounds: new Set(), lists: new Map() },
     standing: { raw: standing('raw'), mangle: standing('mangle'), nat: standing('nat'), filter: standing('filter') },
     touched: new Set(),
   };

@@ -34,7 +34,8 @@ export function codePoints(
     for (const address of addresses)
       if (address.includes(':') === (family === 6) && !found.has(address)) found.set(address, value);
   };
-  for (const { endpoint } of sorted(workloads)) give(endpoint.spec.ipNetworks, endpoint.spec.qosControls?.dscp);
+  const coded = [...workloads].filter(({ endpoint }) => endpoint.spec.qosControls?.dscp !== undefined);
+  for (const { endpoint } of sorted(coded)) give(endpoint.spec.ipNetworks, endpoint.spec.qosControls?.dscp);
   for (const { endpoint } of sorted(hosts))
     give(endpoint.spec.expectedIPs, endpoint.metadata.annotations?.[DSCP_ANNOTATION]);
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1));

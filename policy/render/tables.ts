@@ -94,7 +94,7 @@ function layOutWorkloads(state: RenderState, library: Library, endpoints: Endpoi
   const names = [...endpoints.keys()].sort();
   const isClosed = (iface: string) => state.closed.has(`WorkloadEndpoint/${endpoints.get(iface)!.id}`);
   const closed = state.closed.size > 0 ? names.filter(isClosed) : [];
-  const rates = rateLimits(names, endpoints);
+  const rates = rateLimits(endpoints);
   const unknown = [rule([], goto_(UNKNOWN_INTERFACE_CHAIN))];
   const toClosed = { names: closed, chainOf: () => CLOSED_CHAIN, first: [], otherwise: [] };
   const toWorkloads: Dispatch[] = [
@@ -157,11 +157,10 @@ interface Dispatched {
 }
 
 /** Packets per second, counted before anything else: they concern packets, not flows. */
-function rateLimits(names: readonly string[], endpoints: Endpoints): RateLimit[] {
-  return names.flatMap((iface) => {
-    const { endpoint, id } = endpoints.get(iface)!;
-    const qos = endpoint.spec.qosControls;
-    if (!qos) return [];
+function rateLimits(endpoints: Endpoints): RateLimit[] {
+  const limited = [...endpoints].filter(([, { endpoint }]) => endpoint.spec.qosControls);
+  return limited.sort(byName).flatMap(([iface, { endpoint, id }]) => {
+    const qos = endpoint.spec.qosControls!;
     return DIRECTIONS.flatMap((direction) => {
       const isIngress = direction === 'ingress';
       const rate = isIngress ? qos.ingressPacketRate : qos.egressPacketRate;
@@ -171,6 +170,8 @@ function rateLimits(names: readonly string[], endpoints: Endpoints): RateLimit[]
     });
   });
 }
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
 function toRates(direction: Direction, rates: readonly RateLimit[]): Dispatch {
   const chains = new Map(rates.filter((r) => r.direction === direction).map(({ iface, chain }) => [iface, chain]));
@@ -214,7 +215,7 @@ function declareFilter(
     library.declare(family, name, [config], (table) => ({ name, rules: [end(config, denyAction(config, table))] }));
   put(connectionLimitChain());
   put({ name: CLOSED_CHAIN, rules: [rule([], DROP, 'closed endpoint')] });
-  library.declareAll('filter', family, dispatch[family]);
+  library.declareAll('filter', family, 'workloads', dispatch[family]);
   for (const { chain, rate, burst, owner } of rates)
     library.declareIn('filter', family, [rate, burst, owner], chain, () => ({
       name: chain,
