@@ -222,7 +222,9 @@ export class Pipeline implements SyncSink {
     this.#due.clear();
     if (dirty.has('bgp') || dirty.has('config')) this.#intend();
     this.#overlay(dirty.has('overlay'));
-    this.#o.bgp?.noteGround(this.#o.routes.takeGround());
+    // Taken also where nobody asks for it, or what changed would be kept for ever.
+    const ground = this.#o.routes.takeGround();
+    this.#o.bgp?.noteGround(ground);
     if (dirty.has('endpoints') || dirty.has('links') || dirty.has('config')) this.#settings();
     this.#isWhole = true;
     this.#o.desired.request();
