@@ -85,7 +85,12 @@ export class MeasuredAgent {
 
   constructor(settings: { readonly env?: Record<string, string>; readonly nodeFlags?: readonly string[] } = {}) {
     this.process = new AgentProcess(
-      { NODENAME: LOCAL, ETCD_ENDPOINTS: 'http://127.0.0.1:2379', IP: '192.0.2.1/24', ...settings.env },
+      {
+        ...{ NODENAME: LOCAL, ETCD_ENDPOINTS: 'http://127.0.0.1:2379', IP: '192.0.2.1/24' },
+        // For answer.mjs.
+        ...(process.env.COLLECT !== undefined && { COLLECT: process.env.COLLECT }),
+        ...settings.env,
+      },
       ['--expose-gc', '--import', ANSWER, ...(settings.nodeFlags ?? []), ...(process.env.NODE_FLAGS?.split(' ') ?? [])],
     );
   }
