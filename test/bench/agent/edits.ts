@@ -26,7 +26,7 @@ interface Backend {
 
 const ENDPOINTS = 1000;
 const POLICIES = 2000;
-const ROUNDS = 100;
+const ROUNDS = Number(process.env.ROUNDS ?? 100);
 /** Milliseconds after a change in which the agent writes its routes and statuses. */
 const PAUSE = 100;
 
