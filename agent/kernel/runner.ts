@@ -140,6 +140,11 @@ export function createRunner(options: { readonly log: Log }): Runner {
       }).finally(done);
     },
     keep(argv) {
+      if (closed) {
+        const gone = new KeptProgram(() => {});
+        gone.reject(new OperationalError('EXEC', 'the command runner is closed'));
+        return gone;
+      }
       child ??= start();
       const id = next++;
       const to = child;
@@ -157,8 +162,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
         resolve: (result) => program.resolve(result),
         reject: (error) => program.reject(error),
       });
-      if (closed) program.reject(new OperationalError('EXEC', 'the command runner is closed'));
-      else send(to, { keep: argv, id });
+      send(to, { keep: argv, id });
       return {
         get isGone() {
           return program.isGone;

@@ -504,6 +504,19 @@ describe('the runner', () => {
     const hostile = '$(id); `id` | x > /tmp/y "\n';
     expect((await runner.run({ argv: ['printf', '%s', hostile], timeout: 5_000 })).stdout).toBe(hostile);
   });
+  test('that is closed starts nothing any more', async () => {
+    const count = () => Number(ns.sh(`pgrep -c -P ${process.pid} -f runner-child || true`));
+    const before = count();
+    const other = createRunner({ log: silentLog });
+    expect(count()).toBe(before + 1);
+    other.close();
+    await until('its end', () => count() === before);
+    // The news of it come with a command that another one has run meanwhile.
+    await runner.run({ argv: ['true'], timeout: 5_000 });
+    expect(other.keep(['sleep', '5']).isGone).toBe(true);
+    await expect(other.run({ argv: ['true'], timeout: 5_000 })).rejects.toThrow('closed');
+    expect(count()).toBe(before);
+  });
   test('that is killed rejects what it had begun, and is there again for the next command', async () => {
     const other = createRunner({ log: silentLog });
     const running = other.run({ argv: ['sleep', '5'], timeout: 30_000 });
