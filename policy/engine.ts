@@ -42,8 +42,9 @@ export function createPolicyEngine({ node, config }: PolicyEngineOptions): Polic
     for (const tell of waiting.values()) tell();
     waiting.clear();
     const changes = graph.drain(limit);
-    if (changes) renderer.take(changes);
-    return !changes && renderer.settle(limit);
+    if (!changes) return renderer.settle(limit);
+    renderer.take(changes);
+    return false;
   }
 
   return {
@@ -63,7 +64,7 @@ export function createPolicyEngine({ node, config }: PolicyEngineOptions): Polic
     settle,
     flush() {
       while (!settle(Number.POSITIVE_INFINITY)) {
-        // Calculated, drained and rendered in one go each.
+        // Calculated and drained in one go, rendered in the next.
       }
       return renderer.flush();
     },

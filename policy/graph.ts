@@ -39,8 +39,12 @@ export interface PolicyGraph {
 }
 
 const NOTHING: ResolvedChanges = {
-  ...{ sets: new Map(), added: new Map(), removed: new Map() },
-  ...{ policies: new Map(), profiles: new Map(), endpoints: new Map() },
+  sets: new Map(),
+  added: new Map(),
+  removed: new Map(),
+  policies: new Map(),
+  profiles: new Map(),
+  endpoints: new Map(),
 };
 
 type Labelled = 'WorkloadEndpoint' | 'HostEndpoint' | 'NetworkSet' | 'GlobalNetworkSet';

@@ -18,7 +18,7 @@ import { PendingSets } from './pending-sets.ts';
 import { type Direction, denyAction, policyChain, profileChain, renderPolicy, renderProfile } from './policy-chains.ts';
 import { PolicySets, type SetsChanged } from './policy-sets.ts';
 import { clusterSets, diffSets, type WantedSet } from './sets.ts';
-import { plain } from './standing.ts';
+import { asText } from './standing.ts';
 import { isSameToLayout, tableLayout } from './tables.ts';
 import { Workloads } from './workloads.ts';
 
@@ -149,9 +149,7 @@ class TableRenderer implements Renderer {
     return this.#library.settle(this.#config.families, budget);
   }
   flush(): PolicyChanges {
-    while (!this.settle(Number.POSITIVE_INFINITY)) {
-      // All of it is done in one go.
-    }
+    this.settle(Number.POSITIVE_INFINITY);
     const isNews = this.#laidOut !== this.#told;
     this.#told = this.#laidOut;
     return {
@@ -250,7 +248,7 @@ class TableRenderer implements Renderer {
     this.#isLayoutDue = false;
     budget.left -= 1 + this.#workloads.byInterface.size / INTERFACES;
     const hooks = tableLayout(this.#state(), this.#workloads.byInterface, this.#library);
-    const text = JSON.stringify(hooks, plain);
+    const text = asText(hooks);
     if (text !== this.#laidOut) this.#library.lead(hooks);
     this.#laidOut = text;
     this.#hooks = hooks;
@@ -302,7 +300,7 @@ function declareDue<K>(due: Set<K>, budget: Budget, declare: (key: K) => void): 
   return true;
 }
 
-const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+const isEqual = (a: unknown, b: unknown): boolean => asText(a) === asText(b);
 
 function put<K, V>(map: Map<K, V>, key: K, value: V | null): void {
   if (value === null) map.delete(key);

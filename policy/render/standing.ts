@@ -122,13 +122,14 @@ export class Standing {
   }
 }
 
-/** Maps as lists, so that JSON tells two of them apart. */
-export const plain = (_: string, value: unknown): unknown => (value instanceof Map ? [...value] : value);
+/** Another text for other contents, to compare them. Maps are written as lists, or JSON would not tell two of them apart. */
+export const asText = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) => (part instanceof Map ? [...part] : part));
 
 function sameChain(a: Chain, b: Chain): boolean {
   if (a === b) return true;
   if (a.rules.length !== b.rules.length || a.owner !== b.owner) return false;
-  return JSON.stringify(a.rules, plain) === JSON.stringify(b.rules, plain);
+  return asText(a.rules) === asText(b.rules);
 }
 
 function targetsOf({ action }: ChainRule): string[] {
