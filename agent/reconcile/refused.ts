@@ -16,7 +16,8 @@ const TRY = 'cali-try-';
 
 /**
  * Finds which chains of a refused write are at fault, by writing them under other names: all, then halves, then single ones, then their
- * rules. Live chains stay as they are meanwhile. Resolves with null when even a plain DROP is refused: then no rule is to blame.
+ * rules. Live chains stay as they are meanwhile. Resolves with null when even a plain RETURN is refused, which every table takes (nat takes no DROP):
+ * then no rule is to blame.
  */
 export async function findRefused(
   backend: RuleBackend,
@@ -51,7 +52,7 @@ export async function findRefused(
     }
   }
 
-  if ((await attempt([[{ match: [], action: { do: 'drop' } }]])) !== null) return null;
+  if ((await attempt([[{ match: [], action: { do: 'return' } }]])) !== null) return null;
   const refused = new Map<Chain, Refusal>();
   await search(
     suspects,

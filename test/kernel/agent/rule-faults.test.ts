@@ -30,7 +30,7 @@ afterAll(() => {
 
 type Kind = 'iptables-nft' | 'iptables-legacy' | 'nftables';
 const FAMILIES = [4, 6] as const;
-const TABLES = ['filter', 'raw'];
+const TABLES = ['filter', 'raw', 'nat'];
 
 /** How a person looks at, and spoils, what stands; `real` writes what comes on standard input. */
 const TOOLS: Record<
@@ -252,6 +252,25 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       expect([...state.chains.keys()].filter((name) => name.startsWith('cali-try-'))).toEqual([]);
     },
   );
+
+  test('refuses a rule of table nat: its chain is closed there, which is empty, and the rest of the table stands', async () => {
+    const b = bench({ script: 'real "$@"', socket: WELL });
+    const nothing = { match: [], action: { do: 'return' } } as const;
+    const wrong = { ...nothing, match: [{ m: 'protocol', protocol: 300 } as const] };
+    const all = [
+      {
+        name: 'cali-root',
+        rules: ['cali-bad', 'cali-good'].map((chain) => ({ ...nothing, action: { do: 'jump', chain } as const })),
+      },
+      { name: 'cali-bad', closed: [], rules: [wrong] },
+      { name: 'cali-good', rules: [nothing] },
+    ];
+    b.chains.update({ chains: all.map((chain) => ({ family: 4, table: 'nat', name: chain.name, chain })) });
+    const { failures } = await b.chains.apply();
+    expect(failures.map(({ key, error }) => [key, error])).toEqual([['cali-bad', 'REFUSED']]);
+    const { chains } = (await b.backend.read(4)).nat;
+    expect(all.map(({ name }) => chains.get(name)?.length)).toEqual([2, 0, 1]);
+  });
 
   test.runIf(isProgram)('is not there: said as a failure of the table, not of a rule', async () => {
     const b = bench({ script: '', socket: none });
