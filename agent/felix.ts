@@ -85,7 +85,7 @@ export function renderConfig(
     nat: nat(spec, problems),
     floatingIps: word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled',
     serviceLoopPrevention: word(spec.serviceLoopPrevention, ['Drop', 'Reject', 'Disabled'], 'Drop'),
-    log: log(spec, config.logGroup, problems),
+    log: log(spec, config.logGroup),
   };
   return { config: rendered, problems };
 }
@@ -105,10 +105,7 @@ function interfacePrefixes(
   config: Pick<AgentConfig, 'interfacePrefix' | 'given'>,
 ): string[] {
   if (config.given.has('interfacePrefix') || !spec.interfacePrefix) return config.interfacePrefix;
-  return spec.interfacePrefix
-    .split(',')
-    .map((p) => p.trim())
-    .filter((p) => /^[a-zA-Z0-9_.-]{1,14}$/.test(p));
+  return spec.interfacePrefix.split(',');
 }
 
 /** Absent: the defaults hold; an empty list: no port is safe. */
@@ -123,7 +120,8 @@ function failsafes(
 }
 
 function nat(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConfig['nat'] {
-  const range = /^(\d+)(?::(\d+))?$/.exec(String(spec.natPortRange ?? ''));
+  // 0 is none, as Calico writes it.
+  const range = /^(?!0$)(\d+)(?::(\d+))?$/.exec(String(spec.natPortRange ?? ''));
   const address = spec.natOutgoingAddress ? parseAddr(spec.natOutgoingAddress) : undefined;
   if (address && !address.ok) problems.push({ field: 'natOutgoingAddress', message: address.error });
   return {
@@ -139,18 +137,19 @@ function nat(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConf
 const PER_SECOND = { second: 1, minute: 1 / 60, hour: 1 / 3600, day: 1 / 86400 } as const;
 
 /** `10/second`; without a rate a Log rule logs every packet, as Calico's. */
-function log(spec: FelixConfigurationSpec, group: number | undefined, problems: FelixProblem[]): RenderConfig['log'] {
-  const text = spec.logActionRateLimit;
-  const rate = /^(\d+)\/(second|minute|hour|day)$/.exec(text ?? '');
-  if (text && !rate)
-    problems.push({ field: 'logActionRateLimit', message: `'${text}' is not a rate such as 10/second` });
+function log(spec: FelixConfigurationSpec, group: number | undefined): RenderConfig['log'] {
+  const rate = /^(\d+)\/(second|minute|hour|day)$/.exec(spec.logActionRateLimit ?? '');
   const perSecond = rate ? Number(rate[1]) * PER_SECOND[rate[2] as keyof typeof PER_SECOND] : undefined;
   return {
     prefix: spec.logPrefix ?? DEFAULT_RENDER_CONFIG.log.prefix,
     ...(group !== undefined && { group }),
-    ...(perSecond !== undefined && { rate: { perSecond, burst: spec.logActionRateLimitBurst ?? 5 } }),
+    ...(perSecond !== undefined && { rate: { perSecond, burst: burst(perSecond, spec.logActionRateLimitBurst) } }),
   };
 }
+
+/** The kernel (xt_limit) refuses a burst of none, and counts wrong, or refuses, more than a day's worth. */
+const burst = (perSecond: number, wanted: number | undefined): number =>
+  Math.min(wanted || 5, Math.round(perSecond * 86_400));
 
 export function intervals(spec: FelixConfigurationSpec): Intervals {
   const read = (text: string | undefined, fallback: Milliseconds) => {

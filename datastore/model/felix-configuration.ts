@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { messageOf } from '#core';
 import {
   address,
   anyCase,
@@ -13,6 +14,7 @@ import {
   net,
   object,
   opt,
+  shown,
   text,
 } from './fields.ts';
 import type { KindInfo } from './kind.ts';
@@ -81,12 +83,32 @@ const failsafe = list(
   }),
 );
 
-/** `lo:hi`, or one port; a number is one port too. */
-const portRange = opt(
-  z.union([int(0, 65535), text(matching(/^[0-9]{1,5}(:[0-9]{1,5})?$/, 'a port or a range such as 32768:65535'))]),
-);
+/** `lo:hi`, or one port; a number is one port too, and 0 is none. */
+const portRange = opt(z.union([int(0, 65535), text(isPortRange)]));
+function isPortRange(value: string): string | null {
+  const [low, high = low] = /^\d{1,5}(:\d{1,5})?$/.test(value) ? value.split(':').map(Number) : [];
+  if (low !== undefined && low <= high && high <= 65535) return null;
+  return `must be a port or a range such as 32768:65535; '${shown(value)}' is not`;
+}
 
-const prefixes: Check = matching(/^[a-zA-Z0-9_-]{1,15}(,[a-zA-Z0-9_-]{1,15})*$/, 'comma-separated interface prefixes');
+/** One character less than an interface's name, because a rule adds the wildcard. */
+const prefixes: Check = matching(
+  /^[a-zA-Z0-9_-]{1,14}(,[a-zA-Z0-9_-]{1,14})*$/,
+  'comma-separated interface prefixes of at most 14 of [a-zA-Z0-9_-]',
+);
+const outInterface: Check = matching(
+  /^(?=.{1,15}$)[a-zA-Z0-9_.-]+\+?$/,
+  'an interface name, or its beginning with a + after it',
+);
+const rate: Check = matching(/^[1-9][0-9]{0,3}\/(second|minute|hour|day)$/, 'a rate such as 10/second, at most 9999');
+
+function isExpression(value: string): string | null {
+  try {
+    return new RegExp(value) && null;
+  } catch (error) {
+    return `must be a regular expression; '${shown(value)}' is not: ${messageOf(error)}`;
+  }
+}
 
 /** The fields that have a rule; the others (about eighty, most of the eBPF dataplane) pass unseen. */
 const shape = {
@@ -123,11 +145,11 @@ const shape = {
   vxlanVNI: opt(int(0, 0xffffff)),
   allowVXLANPacketsFromWorkloads: bool,
   allowIPIPPacketsFromWorkloads: bool,
-  mtuIfacePattern: maybe(),
+  mtuIfacePattern: maybe(isExpression),
   natPortRange: portRange,
   natOutgoingAddress: maybe(address(4)),
   natOutgoingExclusions: maybe(anyCase('IPPoolsOnly', 'IPPoolsAndHostIPs')),
-  iptablesNATOutgoingInterfaceFilter: maybe(),
+  iptablesNATOutgoingInterfaceFilter: maybe(outInterface),
   deviceRouteSourceAddress: maybe(address(4)),
   deviceRouteSourceAddressIPv6: maybe(address(6)),
   deviceRouteProtocol: opt(int(0, 255)),
@@ -151,6 +173,8 @@ const shape = {
   logSeverityFile: severity,
   logSeveritySys: severity,
   logPrefix: maybe(),
+  logActionRateLimit: maybe(rate),
+  logActionRateLimitBurst: opt(int(0, 9999)),
   wireguardEnabled: bool,
   wireguardListeningPort: opt(int(0, 65535)),
   wireguardMTU: mtu,

@@ -112,13 +112,21 @@ test('a node’s own configuration goes before one that selects it, field by fie
 
 test.each([
   [{ iptablesMarkMask: 0x0f }, 'iptablesMarkMask', '4 bits; 5 are needed'],
-  [{ logActionRateLimit: 'often' }, 'logActionRateLimit', "'often' is not a rate"],
   [{ natOutgoingAddress: 'here' }, 'natOutgoingAddress', 'here'],
   [{ ipv6Support: false }, 'ipv6Support', 'stays programmed'],
 ])('%j cannot be honoured: named, and the default holds', (spec, field, words) => {
   const { config, problems } = rendered(spec);
   expect(problems).toEqual([{ field, message: expect.stringContaining(words) }]);
   expect(config).toEqual(DEFAULT_RENDER_CONFIG);
+});
+
+test('bursts of logs that the kernel would refuse, and no port at all', () => {
+  const burst = (spec: FelixConfigurationSpec) => rendered(spec).config.log.rate?.burst;
+  expect(burst({ logActionRateLimit: '10/second', logActionRateLimitBurst: 0 })).toBe(5);
+  expect(burst({ logActionRateLimit: '1/day' })).toBe(1);
+  expect(burst({ logActionRateLimit: '2/hour', logActionRateLimitBurst: 100 })).toBe(48);
+  expect(burst({ logActionRateLimit: '9999/second', logActionRateLimitBurst: 9999 })).toBe(9999);
+  expect(rendered({ natPortRange: 0 }).config.nat).toEqual(DEFAULT_RENDER_CONFIG.nat);
 });
 
 test('a flag of the agent beats the cluster', () => {
