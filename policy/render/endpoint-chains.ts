@@ -1,6 +1,7 @@
-import type { PolicyId, ResolvedWorkload, TierPolicies } from '../resolved.ts';
+import type { ResolvedWorkload, TierPolicies } from '../resolved.ts';
 import type { Chain, ChainRule } from '../types.ts';
 import type { RenderConfig } from './config.ts';
+import type { Groups, PolicyGroup } from './groups.ts';
 import { chainName } from './names.ts';
 import {
   clearMark,
@@ -15,7 +16,7 @@ import {
   unmarked,
   verdictBits,
 } from './phrases.ts';
-import { type Direction, groupPolicies, jumpsUntilVerdict, type PolicyGroup, profileChain } from './policy-chains.ts';
+import { type Direction, jumpsUntilVerdict, profileChain } from './policy-chains.ts';
 
 /** Ingress of a workload is what goes to it (`cali-tw-`), egress what comes from it (`cali-fw-`). */
 export const workloadChain = (iface: string, direction: Direction): string =>
@@ -48,22 +49,28 @@ export interface Tiers {
   readonly groups: readonly PolicyGroup[];
 }
 
+/** What an endpoint's chains are made from besides the endpoint. */
+export interface EndpointPolicy {
+  readonly groups: Pick<Groups, 'of'>;
+  profileExists(name: string): boolean;
+}
+
 export interface TierOptions {
   readonly marks: RenderConfig['marks'];
-  readonly selectorOf: (id: PolicyId) => string;
+  readonly groups: Pick<Groups, 'of'>;
   /** preDNAT and untracked policy give no verdict at the end of a tier. */
   readonly defaults: boolean;
 }
 
 /** The tiers of one direction: policies in order until a verdict, then the tier's default. The verdict bits are clear on entry. */
 export function renderTiers(tiers: readonly TierPolicies[], direction: Direction, options: TierOptions): Tiers {
-  const { marks, selectorOf, defaults } = options;
+  const { marks, defaults } = options;
   const groups: PolicyGroup[] = [];
   const rules: ChainRule[] = [];
   for (const tier of tiers) {
     const ids = tier[direction];
     if (ids.length === 0) continue;
-    const runs = groupPolicies(ids, selectorOf, direction);
+    const runs = options.groups.of(ids, direction);
     groups.push(...runs.filter((run) => run.policies.length > 1));
     if (rules.length > 0) rules.push(rule([marked(marks.pass)], jump(NEXT_TIER_CHAIN)));
     const chains = runs.map((run) => run.chain);
@@ -95,14 +102,14 @@ export function renderWorkload(
   workload: ResolvedWorkload,
   direction: Direction,
   config: RenderConfig,
-  policy: { selectorOf(id: PolicyId): string; profileExists(name: string): boolean },
+  policy: EndpointPolicy,
 ): { chain: Chain; groups: readonly PolicyGroup[] } {
   const { spec } = workload.endpoint;
   const limit =
     direction === 'ingress' ? spec.qosControls?.ingressMaxConnections : spec.qosControls?.egressMaxConnections;
   const tiers = renderTiers(workload.tiers, direction, {
     marks: config.marks,
-    selectorOf: policy.selectorOf,
+    groups: policy.groups,
     defaults: true,
   });
   return {

@@ -1,12 +1,13 @@
 import type { Family } from '#core';
-import type { PolicyId, ResolvedHost, TierPolicies } from '../resolved.ts';
+import type { ResolvedHost, TierPolicies } from '../resolved.ts';
 import type { Chain, ChainRule, Table } from '../types.ts';
 import type { Failsafe, HostInterface, RenderConfig } from './config.ts';
-import { renderProfiles, renderTiers, type Tiers } from './endpoint-chains.ts';
+import { type EndpointPolicy, renderProfiles, renderTiers, type Tiers } from './endpoint-chains.ts';
 import { allowVerdict } from './filter-table.ts';
+import type { PolicyGroup } from './groups.ts';
 import { chainName } from './names.ts';
 import { ACCEPT, cleared, ctstate, DROP, jump, PROTOCOL, protocol, rule, setMark, verdictBits } from './phrases.ts';
-import { type Direction, denyAction, type PolicyGroup } from './policy-chains.ts';
+import { type Direction, denyAction } from './policy-chains.ts';
 
 export const FAILSAFE_IN = 'cali-failsafe-in';
 export const FAILSAFE_OUT = 'cali-failsafe-out';
@@ -47,11 +48,6 @@ export function hostEndpoints(
   return { byInterface, any: sorted.find((h) => h.endpoint.spec.interfaceName === '*') };
 }
 
-export interface HostPolicy {
-  selectorOf(id: PolicyId): string;
-  profileExists(name: string): boolean;
-}
-
 /** One chain of a host endpoint. In filter and mangle it holds a tracked packet; in raw nothing is tracked yet. */
 export function renderHost(
   host: ResolvedHost,
@@ -60,12 +56,12 @@ export function renderHost(
   list: HostList,
   table: Table,
   config: RenderConfig,
-  policy: HostPolicy,
+  policy: EndpointPolicy,
 ): { chain: Chain; groups: readonly PolicyGroup[] } {
   const deny = denyAction(config, table);
   const tiers = renderTiers(host[list], direction, {
     marks: config.marks,
-    selectorOf: policy.selectorOf,
+    groups: policy.groups,
     defaults: list === 'normal' || list === 'forward',
   });
   return {
@@ -89,7 +85,7 @@ function body(
   direction: Direction,
   tiers: Tiers,
   config: RenderConfig,
-  policy: HostPolicy,
+  policy: EndpointPolicy,
   deny: ChainRule['action'],
 ): readonly ChainRule[] {
   if (list === 'forward' && (host.forward as readonly TierPolicies[]).length === 0)

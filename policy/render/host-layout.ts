@@ -3,10 +3,11 @@ import type { ResolvedHost } from '../resolved.ts';
 import type { Table } from '../types.ts';
 import { chainsOf, type Dispatch, dispatchMap, dispatchTree } from './dispatch.ts';
 import { FROM_HOST_ENDPOINT, FROM_HOST_FORWARD, TO_HOST_ENDPOINT, TO_HOST_FORWARD } from './filter-table.ts';
+import { renderGroup } from './groups.ts';
 import { ANY_INTERFACE, failsafeChain, type HostList, hostChain, hostEndpoints, renderHost } from './host-chains.ts';
 import type { Library } from './library.ts';
 import { goto_, RETURN, rule } from './phrases.ts';
-import { type Direction, renderGroup } from './policy-chains.ts';
+import type { Direction } from './policy-chains.ts';
 import type { RenderState } from './renderer.ts';
 
 export interface Hosts {
@@ -90,7 +91,7 @@ function declareHost(state: RenderState, family: Family, library: Library, place
   const { host, iface, direction, list, table } = place;
   const { config, profiles } = state;
   const policy = {
-    selectorOf: (id: string) => state.policies.get(id)?.selector ?? '',
+    groups: state.groups,
     profileExists: (name: string) => profiles.has(name),
   };
   const existing = host.profiles.filter(policy.profileExists).join('\0');

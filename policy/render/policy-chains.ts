@@ -1,21 +1,9 @@
-import { createHash } from 'node:crypto';
 import type { Family } from '#core';
 import type { ActivePolicy, ActiveProfile, PolicyId, ResolvedRule } from '../resolved.ts';
 import type { Action, Chain, ChainRule, Table } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { chainName } from './names.ts';
-import {
-  ALLOW_CHAIN,
-  DROP,
-  goto_,
-  jump,
-  markedAny,
-  PASS_CHAIN,
-  RETURN,
-  rule,
-  unmarked,
-  verdictBits,
-} from './phrases.ts';
+import { ALLOW_CHAIN, DROP, goto_, jump, markedAny, PASS_CHAIN, RETURN, rule, unmarked } from './phrases.ts';
 import type { SetName } from './policy-sets.ts';
 import { renderRule, type Verdict, type Verdicts } from './rule.ts';
 
@@ -120,54 +108,6 @@ function logActions(config: RenderConfig, tier: string, id: string, index: numbe
       action: { do: 'log', prefix, rule: index, ...(group !== undefined && { group }) },
     },
   ];
-}
-
-/** A run of policies that always come together, in one chain that several endpoints share. */
-export interface PolicyGroup {
-  readonly chain: string;
-  readonly selector: string;
-  readonly policies: readonly PolicyId[];
-}
-
-/**
- * Splits the policies of a tier into runs of equal selectors: endpoints that match one of a run match all of it, so the run is
- * written once. A run of one is its policy's own chain.
- */
-export function groupPolicies(
-  ids: readonly PolicyId[],
-  selectorOf: (id: PolicyId) => string,
-  direction: Direction,
-): PolicyGroup[] {
-  const runs: { selector: string; policies: PolicyId[] }[] = [];
-  for (const id of ids) {
-    const selector = selectorOf(id);
-    const last = runs[runs.length - 1];
-    if (last && last.selector === selector) last.policies.push(id);
-    else runs.push({ selector, policies: [id] });
-  }
-  return runs.map(({ selector, policies }) => ({
-    selector,
-    policies,
-    chain: policies.length === 1 ? policyChain(policies[0], direction) : groupName(selector, policies, direction),
-  }));
-}
-
-function groupName(selector: string, policies: readonly PolicyId[], direction: Direction): string {
-  const hash = createHash('sha256')
-    .update([selector, ...policies].join('\0'))
-    .digest('base64url');
-  return chainName(direction === 'ingress' ? 'cali-gi-' : 'cali-go-', hash.slice(0, 16).replaceAll('_', '.'));
-}
-
-export function renderGroup(group: PolicyGroup, direction: Direction, config: RenderConfig): Chain {
-  return {
-    name: group.chain,
-    rules: jumpsUntilVerdict(
-      group.policies.map((id) => policyChain(id, direction)),
-      verdictBits(config.marks),
-      verdictBits(config.marks),
-    ),
-  };
 }
 
 /** After how many jumps a chain looks whether it may leave: between, each jump asks by itself. */

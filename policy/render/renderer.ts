@@ -11,6 +11,7 @@ import type {
 import type { PolicyChanges, SetChange, SetId } from '../types.ts';
 import { type ClusterFacts, type HostInterface, NO_FACTS, type RenderConfig } from './config.ts';
 import { renderTierEnd, tierEndChain } from './endpoint-chains.ts';
+import { Groups } from './groups.ts';
 import { closedFamilies, idleFamilies } from './idle.ts';
 import { type HooksByFamily, Library } from './library.ts';
 import { codePoints } from './mangle-table.ts';
@@ -39,6 +40,8 @@ export interface RenderState {
   readonly closed: ReadonlySet<string>;
   /** Families in which nothing of a workload passes. */
   readonly closedFamilies: ReadonlySet<Family>;
+  /** Follow from the selectors, too. */
+  readonly groups: Pick<Groups, 'of'>;
   /** Another number whenever the selector of a known policy changed, because the groups follow from selectors. */
   readonly selectors: number;
 }
@@ -88,6 +91,7 @@ class TableRenderer implements Renderer {
   #laidOut = '';
   #told = '';
   #selectors = 0;
+  readonly #groups = new Groups((id) => this.#policies.get(id)?.selector ?? '');
   /** Whether what `tableLayout` declares may be another one. */
   #isLayoutDue = true;
   /** Whether the families that are in use may be other ones. */
@@ -176,6 +180,7 @@ class TableRenderer implements Renderer {
     if (before?.selector !== policy?.selector) {
       this.#workloads.touchPolicy(id);
       this.#selectors++;
+      this.#groups.forget();
       if (this.#hosts.size > 0) this.#isLayoutDue = true;
     }
     if (before?.tier !== policy?.tier) this.#moveTier(before?.tier, policy?.tier);
@@ -277,6 +282,7 @@ class TableRenderer implements Renderer {
       hosts: this.#hosts,
       closed: this.#closed,
       closedFamilies: closedFamilies(this.#idle, this.#config),
+      groups: this.#groups,
       selectors: this.#selectors,
     };
   }

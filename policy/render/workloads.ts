@@ -2,8 +2,9 @@ import type { Budget } from '../budget.ts';
 import type { PolicyId, ResolvedWorkload } from '../resolved.ts';
 import type { RenderConfig } from './config.ts';
 import { renderWorkload } from './endpoint-chains.ts';
+import { renderGroup } from './groups.ts';
 import type { Library } from './library.ts';
-import { type Direction, renderGroup } from './policy-chains.ts';
+import type { Direction } from './policy-chains.ts';
 import type { RenderState } from './renderer.ts';
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -95,11 +96,8 @@ export class Workloads {
   }
 
   #declareOne(workload: ResolvedWorkload, state: RenderState): Declared {
-    const { config, policies, profiles } = state;
-    const policy = {
-      selectorOf: (id: string) => policies.get(id)?.selector ?? '',
-      profileExists: (name: string) => profiles.has(name),
-    };
+    const { config, profiles } = state;
+    const policy = { groups: state.groups, profileExists: (name: string) => profiles.has(name) };
     const chains: string[] = [];
     const groups: string[] = [];
     for (const direction of DIRECTIONS) {

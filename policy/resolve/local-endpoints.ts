@@ -42,6 +42,8 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   readonly #locals = new Map<string, Local>();
   /** Of the locals: `namespace/name` of a workload, `name` of a host endpoint. */
   readonly #ids = new Set<string>();
+  /** How many of the locals hold a set of policies. */
+  readonly #users = new Map<ReadonlySet<PolicyId>, number>();
   readonly #dirty = new Set<Local>();
   readonly #untold = new Set<Local>();
   /** Of those that are being worked off; good until a policy or a tier changes. */
@@ -73,7 +75,7 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
         id,
         item: new Item(),
         resource,
-        policies: new Set(),
+        policies: NO_POLICIES,
         profiles: [],
         resolved: undefined,
         told: undefined,
@@ -160,17 +162,30 @@ export class LocalEndpoints implements MatchListener<Policy, Local> {
   }
 
   #resolve(local: Local, cache: ListCache<Local>): void {
-    const { id, resource, policies, profiles } = local;
+    const { id, resource, profiles } = local;
     const shared = cache.get(local.item.matches, this.#tiers);
     local.resolved = resource && resolved(id, resource, shared.lists);
     const used = resource?.kind === 'HostEndpoint' ? shared.hostIds : shared.workloadIds;
-    local.policies = resource ? used : NO_POLICIES;
+    const policies = resource ? used : NO_POLICIES;
     local.profiles = resource?.spec.profiles ?? [];
-    for (const policy of local.policies) if (!policies.has(policy)) this.#policies.use(policy);
-    for (const policy of policies) if (!local.policies.has(policy)) this.#policies.unuse(policy);
+    this.#use(policies);
+    this.#unuse(local.policies);
+    local.policies = policies;
     for (const name of local.profiles) this.#profiles.use(name);
     for (const name of profiles) this.#profiles.unuse(name);
     this.#untold.add(local);
+  }
+
+  /** Policies are used by a set of them, which many endpoints share, and not by each endpoint. */
+  #use(policies: ReadonlySet<PolicyId>): void {
+    const users = this.#users.get(policies) ?? 0;
+    this.#users.set(policies, users + 1);
+    if (users === 0) for (const policy of policies) this.#policies.use(policy);
+  }
+  #unuse(policies: ReadonlySet<PolicyId>): void {
+    const users = this.#users.get(policies) ?? 0;
+    if (users > 1) this.#users.set(policies, users - 1);
+    else if (this.#users.delete(policies)) for (const policy of policies) this.#policies.unuse(policy);
   }
 }
 

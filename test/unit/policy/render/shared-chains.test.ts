@@ -54,6 +54,38 @@ describe('policies that a workload and a host endpoint share', () => {
   });
 });
 
+describe('a run of very many policies', () => {
+  const jumpsOf = (actions: ReturnType<ReturnType<typeof node>['actions']>, prefix: string) =>
+    (actions ?? []).flatMap((action) =>
+      action.do === 'jump' && action.chain.startsWith(prefix) ? [action.chain] : [],
+    );
+
+  test('stands in several groups that no command takes long to write, each policy once and in order, and for two endpoints once', () => {
+    const { add, remove, actions, names } = node();
+    const numbers = Array.from({ length: 1200 }, (_, n) => String(n).padStart(4, '0'));
+    const other = { ...workload, metadata: { ...workload.metadata, name: 'v' } } as typeof workload;
+    for (const value of [workload, ...numbers.map((n) => policy(`p${n}`))]) add(value);
+    add({ ...other, spec: { ...other.spec, interfaceName: 'cali2' } } as AnyResource);
+    const groups = jumpsOf(actions('cali-tw-cali1'), 'cali-gi-');
+    expect(groups).toHaveLength(3);
+    expect(jumpsOf(actions('cali-tw-cali2'), 'cali-gi-')).toEqual(groups);
+    const policies = groups.map((group) => jumpsOf(actions(group), 'cali-pi-'));
+    expect(policies.flat()).toEqual(numbers.map((n) => `cali-pi-gnp/p${n}`));
+    expect(Math.max(...policies.map(({ length }) => length))).toBeLessThanOrEqual(500);
+
+    // By another selector it selects the same: the list of policies is as it was, its groups are not.
+    add(policy('p0001', { selector: 'all() || has(x)' }));
+    const now = jumpsOf(actions('cali-tw-cali1'), 'cali-');
+    expect(now.slice(0, 2)).toEqual(['cali-pi-gnp/p0000', 'cali-pi-gnp/p0001']);
+    expect(now.slice(2).flatMap((group) => jumpsOf(actions(group), 'cali-pi-'))).toHaveLength(1198);
+    remove(workload);
+    expect(names('cali-pi-')).toHaveLength(1200);
+    remove(other);
+    expect(names('cali-pi-')).toEqual([]);
+    expect(names('cali-gi-')).toEqual([]);
+  });
+});
+
 describe('the end of a tier', () => {
   const tier = (name: string) => resource('Tier', name, { order: 1 });
 
