@@ -100,7 +100,7 @@ export interface ResolvedSet {
 /** What changed since the flush before; null is "no longer active". */
 export interface ResolvedChanges {
   readonly sets: ReadonlyMap<SetId, ResolvedSet | null>;
-  /** Members by set; addresses as /32 or /128 prefixes and nets, or `address,protocol:port`. */
+  /** Members by set; addresses as /32 or /128 prefixes and nets, or `address,protocol:port`. To be read before the calculation is told or asked anything else. */
   readonly added: ReadonlyMap<SetId, ReadonlySet<string>>;
   readonly removed: ReadonlyMap<SetId, ReadonlySet<string>>;
   readonly policies: ReadonlyMap<PolicyId, ActivePolicy | null>;

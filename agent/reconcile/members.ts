@@ -5,7 +5,9 @@ import { forEach, type Sliced } from '../slices.ts';
  * all sets of a node may have a million members, which do not differ (core/delta.ts keeps both sides).
  */
 export class Members {
-  #desired = new Set<string>();
+  #own = new Set<string>();
+  /** What is its own, or was given to begin with and is copied before it is changed. */
+  #desired: ReadonlySet<string> = this.#own;
   /** Somebody reads what is desired now, so the next change is made to a copy. */
   #isLent = false;
   /** Desired, and not in the kernel. */
@@ -28,16 +30,20 @@ export class Members {
     return this.#extra;
   }
 
+  /** Whether these are now all that is desired, because nothing was and nothing is known; nobody may change them any more. */
+  begin(all: ReadonlySet<string>): boolean {
+    if (this.#isKnown || this.#desired.size > 0) return false;
+    this.#desired = all;
+    return true;
+  }
   add(member: string): void {
     if (this.#desired.has(member)) return;
-    this.#keep();
-    this.#desired.add(member);
+    this.#changeable().add(member);
     if (this.#isKnown && !this.#extra.delete(member)) this.#missing.add(member);
   }
   remove(member: string): void {
     if (!this.#desired.has(member)) return;
-    this.#keep();
-    this.#desired.delete(member);
+    this.#changeable().delete(member);
     if (this.#isKnown && !this.#missing.delete(member)) this.#extra.add(member);
   }
 
@@ -46,9 +52,11 @@ export class Members {
     this.#isLent = true;
     return this.#desired;
   }
-  #keep(): void {
-    if (this.#isLent) this.#desired = new Set(this.#desired);
+  #changeable(): Set<string> {
+    if (this.#isLent || this.#own !== this.#desired) this.#own = new Set(this.#desired);
+    this.#desired = this.#own;
     this.#isLent = false;
+    return this.#own;
   }
 
   /** The kernel has no such set, or one of another type. */

@@ -78,8 +78,10 @@ export class SetReconciler {
       // It is another set now: it need not wait for the next try.
       const failed = this.#failed.get(name);
       if (failed) failed.due = 0;
-      yield* forEach(members.removed, (member) => set.members.remove(member));
-      yield* forEach(members.added, (member) => set.members.add(member));
+      if (!set.members.begin(members.added)) {
+        yield* forEach(members.removed, (member) => set.members.remove(member));
+        yield* forEach(members.added, (member) => set.members.add(member));
+      }
       yield;
     }
   }

@@ -39,11 +39,9 @@ export class SetMembers {
     for (const member of membersOf(this.definition, from)) this.#remove(member);
   }
 
-  /** What the outside does not know yet; from now on it does. */
-  drain(): { added: Set<string>; removed: Set<string> } {
-    const delta = this.known
-      ? { added: this.#added, removed: this.#removed }
-      : { added: new Set(this.#members), removed: new Set<string>() };
+  /** What the outside does not know yet; from now on it does. If it did not know the set, `added` is all of it, to be read before the set changes. */
+  drain(): { added: ReadonlySet<string>; removed: ReadonlySet<string> } {
+    const delta = this.known ? { added: this.#added, removed: this.#removed } : { added: this.#members, removed: NONE };
     this.#added = new Set();
     this.#removed = new Set();
     this.known = true;
@@ -70,6 +68,8 @@ export class SetMembers {
     if (this.known && !this.#added.delete(member)) this.#removed.add(member);
   }
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 function* membersOf({ kind, port }: SetDefinition, { nets, ports }: Contribution): Iterable<string> {
   if (kind === 'nets') {

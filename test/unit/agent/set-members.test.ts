@@ -9,6 +9,7 @@ class Model {
   readonly desired = new Set<string>();
   readonly kernel = new Set<string>();
   #known: Set<string> | undefined;
+  readonly #given: [now: Set<string>, then: Set<string>][] = [];
   #end: (() => void) | undefined;
 
   add(member: string): void {
@@ -18,6 +19,15 @@ class Model {
   remove(member: string): void {
     this.desired.delete(member);
     this.members.remove(member);
+  }
+  /** All at once, where nothing was; what was given stays as it was given. */
+  give(member: string): void {
+    const all = new Set([member, 'other']);
+    const isTaken = this.members.begin(all);
+    expect(isTaken).toBe(this.desired.size === 0 && !this.#known);
+    if (!isTaken) return;
+    for (const each of all) this.desired.add(each);
+    this.#given.push([all, new Set(all)]);
   }
   stranger(member: string): void {
     if (!this.kernel.delete(member)) this.kernel.add(member);
@@ -60,6 +70,7 @@ class Model {
   holds(): void {
     const { members, desired } = this;
     const known = this.#known;
+    for (const [now, then] of this.#given) expect(now).toEqual(then);
     expect(members.desired).toEqual(desired);
     expect(members.inKernel).toBe(known?.size);
     if (!known) return;
@@ -75,7 +86,7 @@ class Model {
 
 const member = fc.integer({ min: 0, max: 5 }).map(String);
 const step = fc.oneof(
-  fc.record({ what: fc.constantFrom('add' as const, 'remove' as const, 'stranger' as const), member }),
+  fc.record({ what: fc.constantFrom('add' as const, 'remove' as const, 'stranger' as const, 'give' as const), member }),
   fc.record({ what: fc.constantFrom('read' as const, 'forget' as const, 'begin' as const, 'end' as const) }),
 );
 
