@@ -198,9 +198,8 @@ export function endpointSettings(
 export function clusterFacts(cluster: Cluster, spec: FelixConfigurationSpec): ClusterFacts {
   const pools = [...cluster.pools.values()].flatMap(({ spec }) => {
     const net = parsePrefix(spec.cidr);
-    return net.ok
-      ? [{ cidr: net.value as string, natOutgoing: spec.natOutgoing === true && spec.disabled !== true }]
-      : [];
+    // A disabled one gives out no more addresses; those that it gave stay in use.
+    return net.ok ? [{ cidr: net.value as string, natOutgoing: spec.natOutgoing === true }] : [];
   });
   const hosts = [...cluster.nodes.values()].flatMap(nodeAddresses);
   const external = (spec.externalNodesList ?? []).flatMap((text) => {

@@ -62,7 +62,7 @@ export interface RenderConfig {
 
 /** Facts of the cluster that the NAT and overlay chains need; prefixes in canonical text, both families mixed. */
 export interface ClusterFacts {
-  /** Enabled IP pools. */
+  /** IP pools, disabled ones too. */
   readonly pools: readonly { readonly cidr: string; readonly natOutgoing: boolean }[];
   /** Addresses of all nodes. */
   readonly hosts: readonly string[];

@@ -97,6 +97,13 @@ test('without any field the chains are rendered as Calico renders them by defaul
   expect(rendered({})).toEqual({ config: DEFAULT_RENDER_CONFIG, problems: [] });
 });
 
+test('a disabled pool is a pool, and what its workloads send is still translated', () => {
+  const cluster = new Cluster('n1');
+  const spec = { cidr: '10.65.0.0/16', natOutgoing: true, disabled: true };
+  cluster.onUpdate({ kind: 'IPPool', id: 'p', revision: 1n, value: { ...pool, spec } });
+  expect(clusterFacts(cluster, {}).pools).toEqual([{ cidr: '10.65.0.0/16', natOutgoing: true }]);
+});
+
 test('a node’s own configuration goes before one that selects it, field by field, and that before default', () => {
   const felix = (name: string, spec: FelixConfigurationSpec) =>
     [name, { ...meta(name), kind: 'FelixConfiguration' as const, spec }] as const;
