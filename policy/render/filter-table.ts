@@ -153,13 +153,26 @@ export function inputChain(config: RenderConfig, needs: FilterNeeds): Chain {
   };
 }
 
+const overlay = ({ vxlanPort }: RenderConfig): Match[] => [
+  protocol(PROTOCOL.udp),
+  { m: 'dports', ports: [[vxlanPort, vxlanPort]] },
+];
+
 function vxlanInput(config: RenderConfig): ChainRule[] {
-  const overlay: Match[] = [protocol(PROTOCOL.udp), { m: 'dports', ports: [[config.vxlanPort, config.vxlanPort]] }];
   const local: Match = { m: 'addrtype', side: 'dst', type: 'LOCAL' };
   return [
-    rule([...overlay, { m: 'src-set', set: VXLAN_HOSTS }, local], ACCEPT, 'VXLAN packets from known hosts'),
-    rule([...overlay, local], DROP, 'VXLAN packets from others'),
+    rule([...overlay(config), { m: 'src-set', set: VXLAN_HOSTS }, local], ACCEPT, 'VXLAN packets from known hosts'),
+    rule([...overlay(config), local], DROP, 'VXLAN packets from others'),
   ];
+}
+
+/** Policy of the host's interface is not about what its workloads send through it; theirs has let that pass. */
+function vxlanOutput(config: RenderConfig): ChainRule {
+  const match: Match[] = [
+    { m: 'addrtype', side: 'src', type: 'LOCAL' },
+    { m: 'dst-set', set: VXLAN_HOSTS },
+  ];
+  return rule([...overlay(config), ...match], allowVerdict(config), 'VXLAN packets to known hosts');
 }
 
 export function outputChain(config: RenderConfig, needs: FilterNeeds): Chain {
@@ -171,6 +184,7 @@ export function outputChain(config: RenderConfig, needs: FilterNeeds): Chain {
       ...config.interfacePrefixes.map((p) => rule([to(`${p}+`)], RETURN)),
       ...(needs.hostEndpoints
         ? [
+            ...(config.vxlan ? [vxlanOutput(config)] : []),
             cleared(verdictBits(config.marks)),
             // The outgoing interface of a packet that was DNATed here is known only after: mangle POSTROUTING takes it.
             // Said this way round because nftables matches neither `dnat` nor its opposite on a packet without conntrack entry.

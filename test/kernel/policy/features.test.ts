@@ -273,6 +273,22 @@ describe.each(VARIANTS)('%s', (variant) => {
       expect(await one(shot('out', 'host', family, vxlan))).toBeDefined();
     });
 
+    test('policy of a host endpoint does not come between the node and the VXLAN of nodes it knows', async () => {
+      const [overlay, other] = [{ destinationPort: 4789 }, { destinationPort: 4790 }];
+      router.engine.setFacts({ ...NO_FACTS, vxlanHosts: [own('out')] });
+      const closed = resource('HostEndpoint', 'h0', { node: 'node-a', interfaceName: 'eth0' });
+      for (const vxlan of [true, false]) {
+        await become({ vxlan }, closed);
+        for (const [from, to] of [
+          ['host', 'out'],
+          ['out', 'host'],
+        ] as const) {
+          expect((await one(shot(from, to, family, overlay), vxlan)) !== undefined).toBe(vxlan);
+          expect(await one(shot(from, to, family, other), false)).toBeUndefined();
+        }
+      }
+    });
+
     test.each(['Drop', 'Accept', 'Return', 'Reject'] as const)(
       'what workloads send to their node: %s',
       async (endpointToHostAction) => {
