@@ -1,6 +1,6 @@
-import { FAMILIES, type Family, type Milliseconds, parseAddr, parseCidr, parsePrefix, parseSelector } from '#core';
+import { FAMILIES, type Family, type Milliseconds, parseAddr, parseCidr, parsePrefix } from '#core';
 import { type FelixConfigurationSpec, type Node, parseDuration } from '#datastore';
-import { allocateMarks, type ClusterFacts, DEFAULT_RENDER_CONFIG, type RenderConfig } from '#policy';
+import { allocateMarks, type ClusterFacts, DEFAULT_RENDER_CONFIG, flowSettings, type RenderConfig } from '#policy';
 import type { Cluster } from './cluster.ts';
 import type { EndpointSettings } from './endpoints.ts';
 import type { AgentConfig } from './settings.ts';
@@ -17,31 +17,6 @@ export interface Intervals {
   readonly sets: Milliseconds;
   readonly routes: Milliseconds;
   readonly interfaces: Milliseconds;
-}
-
-/**
- * The settings that hold for this node, each field by itself: `node.<name>` before configurations whose nodeSelector matches (by name)
- * before `default` (calico-datastore.md 2.14). The agent's own flags and variables beat them all.
- */
-export function felixSpec(
-  configurations: Cluster['felixConfigurations'],
-  node: string,
-  labels: Readonly<Record<string, string>>,
-): FelixConfigurationSpec {
-  const selected = [...configurations]
-    .filter(([, { spec }]) => spec.nodeSelector && matches(spec.nodeSelector, labels))
-    .sort(([a], [b]) => (a < b ? 1 : -1))
-    .map(([, { spec }]) => spec);
-  const layers = [configurations.get('default')?.spec, ...selected, configurations.get(`node.${node}`)?.spec];
-  return Object.assign({}, ...layers.map((spec) => defined(spec ?? {})));
-}
-
-const defined = (spec: FelixConfigurationSpec): FelixConfigurationSpec =>
-  Object.fromEntries(Object.entries(spec).filter(([, value]) => value !== undefined && value !== null));
-
-function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
-  const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches({ get: (name) => labels[name] });
 }
 
 /** Picks the word that the field means, whatever its letter case. */
@@ -66,6 +41,7 @@ export function renderConfig(
     });
   const rendered: RenderConfig = {
     ...base,
+    ...flowSettings(spec),
     dispatch: options.dispatch,
     interfacePrefixes: interfacePrefixes(spec, config),
     marks: marks.ok ? marks.value : base.marks,
@@ -73,15 +49,12 @@ export function renderConfig(
     filterAllowAction: word(spec.iptablesFilterAllowAction, ['Accept', 'Return'], 'Accept'),
     mangleAllowAction: word(spec.iptablesMangleAllowAction, ['Accept', 'Return'], 'Accept'),
     filterDenyAction: word(spec.iptablesFilterDenyAction, ['Drop', 'Reject'], 'Drop'),
-    endpointToHostAction: word(spec.defaultEndpointToHostAction, ['Drop', 'Return', 'Accept', 'Reject'], 'Drop'),
     dropInvalid: spec.disableConntrackInvalidCheck !== true,
     workloadSourceSpoofing: word(spec.workloadSourceSpoofing, ['Disabled', 'Any'], 'Disabled'),
     vxlan: spec.vxlanEnabled ?? options.vxlan,
     vxlanPort: spec.vxlanPort ?? base.vxlanPort,
     allowVxlanFromWorkloads: spec.allowVXLANPacketsFromWorkloads === true,
     allowIpipFromWorkloads: spec.allowIPIPPacketsFromWorkloads === true,
-    failsafeInbound: failsafes(spec.failsafeInboundHostPorts) ?? base.failsafeInbound,
-    failsafeOutbound: failsafes(spec.failsafeOutboundHostPorts) ?? base.failsafeOutbound,
     nat: nat(spec, problems),
     floatingIps: word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled',
     serviceLoopPrevention: word(spec.serviceLoopPrevention, ['Drop', 'Reject', 'Disabled'], 'Drop'),
@@ -106,17 +79,6 @@ function interfacePrefixes(
 ): string[] {
   if (config.given.has('interfacePrefix') || !spec.interfacePrefix) return config.interfacePrefix;
   return spec.interfacePrefix.split(',');
-}
-
-/** Absent: the defaults hold; an empty list: no port is safe. */
-function failsafes(
-  ports: FelixConfigurationSpec['failsafeInboundHostPorts'],
-): RenderConfig['failsafeInbound'] | undefined {
-  return ports?.map(({ protocol, port, net }) => ({
-    protocol: protocol?.toLowerCase() === 'udp' ? 17 : 6,
-    port,
-    ...(net && { net }),
-  }));
 }
 
 function nat(spec: FelixConfigurationSpec, problems: FelixProblem[]): RenderConfig['nat'] {

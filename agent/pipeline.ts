@@ -1,5 +1,5 @@
 import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
-import type { InvalidObject, SyncSink, SyncStatus, Update } from '#datastore';
+import { felixSpec, type InvalidObject, type SyncSink, type SyncStatus, type Update } from '#datastore';
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
 import { type BandwidthLimits, bandwidthLimits } from './bandwidth.ts';
 import type { Bgp } from './bgp.ts';
@@ -10,7 +10,6 @@ import {
   clusterFacts,
   endpointSettings,
   type FelixProblem,
-  felixSpec,
   type Intervals,
   intervals,
   iptablesVariant,

@@ -34,6 +34,7 @@ export {
   workloadEndpointName,
   workloadEndpointPrefix,
 } from './endpoint-name.ts';
+export { felixSpec } from './felix-spec.ts';
 export * from './ipam/index.ts';
 export * from './ipam-codec.ts';
 export * from './keys.ts';

@@ -16,6 +16,7 @@ export * from './engine.ts';
 export * from './evaluate/evaluate.ts';
 export * from './evaluate/flow.ts';
 export { type Packet, protocolNumberOf } from './evaluate/match.ts';
+export * from './evaluate/settings.ts';
 export * from './evaluate/world.ts';
 export * from './graph.ts';
 export { isBare } from './render/bare.ts';

@@ -1,17 +1,9 @@
 import type { WorkloadEndpoint } from '#datastore';
-import type { Failsafe } from '../render/config.ts';
 import { type EndpointRef, type Evaluation, evaluateEndpoint, type Step } from './evaluate.ts';
 import type { Packet } from './match.ts';
+import type { FlowSettings } from './settings.ts';
 import { holds, type World } from './world.ts';
 
-/** What the cluster's configuration adds to policy. */
-export interface FlowSettings {
-  /** From a workload to its own host, once its egress policy has allowed it; `Return` leaves it to the host's own rules. */
-  readonly endpointToHostAction: 'Drop' | 'Reject' | 'Return' | 'Accept';
-  /** Ports that stay reachable whatever a host endpoint's policy says, per direction. */
-  readonly failsafeInbound: readonly Failsafe[];
-  readonly failsafeOutbound: readonly Failsafe[];
-}
 /** Where a flow begins or ends: at an endpoint, at a node itself without one, or anywhere else. */
 export type FlowEnd =
   | { readonly at: 'endpoint'; readonly ref: EndpointRef }

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { FELIX_FIELDS } from '#agent';
-import type { FelixConfigurationSpec } from '#datastore';
+import { type FelixConfigurationSpec, felixSpec } from '#datastore';
 import { DEFAULT_RENDER_CONFIG } from '#policy';
 import { Cluster } from '../../../agent/cluster.ts';
 import {
   clusterFacts,
   endpointSettings,
-  felixSpec,
   intervals,
   iptablesVariant,
   nodeWide,
