@@ -13,10 +13,19 @@
  * (invariant I7). It never buffers an endpoint to wait for something: what is missing is rendered closed (I3).
  */
 export * from './engine.ts';
-export * from './evaluate/evaluate.ts';
+export {
+  type EndpointRef,
+  type Evaluation,
+  evaluateEndpoint,
+  type Missed,
+  type Step,
+} from './evaluate/evaluate.ts';
 export * from './evaluate/flow.ts';
+export { evaluateForwarding, evaluateHost } from './evaluate/host.ts';
+export type { Unknown, Way } from './evaluate/interfaces.ts';
 export { type Packet, protocolNumberOf } from './evaluate/match.ts';
 export * from './evaluate/settings.ts';
+export * from './evaluate/staged.ts';
 export * from './evaluate/world.ts';
 export * from './graph.ts';
 export { isBare } from './render/bare.ts';

@@ -1,22 +1,22 @@
 import type { Labels } from '#core';
-import type {
-  GlobalNetworkPolicySpec,
-  HostEndpoint,
-  NetworkPolicySpec,
-  Rule,
-  Tier,
-  WorkloadEndpoint,
-} from '#datastore';
-import { matches, mismatch, type Packet, policySelectorText, ruleProblem } from './match.ts';
+import type { HostEndpoint, Rule, WorkloadEndpoint } from '#datastore';
+import { mismatch, type Packet, ruleProblem } from './match.ts';
+import { type Candidate, type Direction, type ListName, matchingTiers, typesOf } from './order.ts';
 import type { World } from './world.ts';
 
-export type Direction = 'ingress' | 'egress';
-/** The four lists of calico-datastore.md 4.3; workload endpoints have the normal one alone. */
-export type ListName = 'normal' | 'forward' | 'preDNAT' | 'untracked';
+/** A rule that was looked at and did not match, or a policy without a rule that could. */
+export interface Missed {
+  readonly tier: string | null;
+  readonly policy: string;
+  readonly rule: number | null;
+  /** What the rule would have done. */
+  readonly action: Rule['action'] | null;
+  readonly reason: string;
+}
 
 /** One thing that had a say, or could have had. */
 export interface Step {
-  /** `WorkloadEndpoint/namespace/name` or `HostEndpoint/name`. */
+  /** `WorkloadEndpoint/namespace/name`, `HostEndpoint/name`, or `Node/name` where any host endpoint of it says the same. */
   readonly where: string;
   readonly direction: Direction;
   readonly list: ListName;
@@ -28,6 +28,8 @@ export interface Step {
   readonly rule: number | null;
   readonly action: 'Allow' | 'Deny' | 'Pass' | 'Log';
   readonly reason: string;
+  /** What was looked at since the step before, and why it had no say. */
+  readonly missed: readonly Missed[];
 }
 
 /** `None`: the list has no opinion, and what comes after it decides. */
@@ -42,13 +44,7 @@ export interface EndpointRef {
   readonly id: string;
 }
 
-/** A policy of either kind with what its kind and id say. */
-interface Candidate {
-  readonly id: string;
-  readonly namespace: string;
-  readonly tie: string;
-  readonly spec: GlobalNetworkPolicySpec & NetworkPolicySpec;
-}
+export const refText = ({ kind, id }: EndpointRef): string => `${kind}/${id}`;
 
 /**
  * What policy says of a packet at one endpoint: a straight reading of calico-datastore.md 4.3 and 4.4 over the resources as they are, slow and
@@ -62,9 +58,8 @@ export function evaluateEndpoint(
   packet: Packet,
 ): Evaluation {
   const endpoint = endpointOf(world, ref);
-  const where = `${ref.kind}/${ref.id}`;
-  if (!endpoint) return { verdict: 'Deny', steps: [closing({ where, direction, list }, 'there is no such endpoint')] };
-  const walk = new Walk(world, { where, direction, list }, packet);
+  const walk = new Walk(world, { where: refText(ref), direction, list }, packet);
+  if (!endpoint) return walk.end('Deny', 'there is no such endpoint');
   const tiers = matchingTiers(world, labelsOf(world, ref, endpoint), list);
   for (const { name, tier, policies } of tiers) {
     const verdict = walk.tier(name, tier?.spec.defaultAction ?? 'Deny', policies);
@@ -76,18 +71,23 @@ export function evaluateEndpoint(
     const verdict = walk.profile(name);
     if (verdict) return { verdict, steps: walk.steps };
   }
-  return walk.end('Deny', 'nothing allows it');
+  return walk.end('Deny', nothingAllows(tiers.length > 0, (endpoint.spec.profiles ?? []).length > 0));
 }
+
+const nothingAllows = (hasPolicy: boolean, hasProfile: boolean): string =>
+  `${hasPolicy ? 'no policy decides' : 'no policy selects it'}, and ${hasProfile ? 'no profile allows it' : 'it has no profile'}`;
 
 type Place = Pick<Step, 'where' | 'direction' | 'list'>;
 
-const closing = (place: Place, reason: string): Step => ({
+/** A step that is no policy's. */
+export const ownStep = (place: Place, action: Step['action'], reason: string): Step => ({
   ...place,
   tier: null,
   policy: null,
   rule: null,
-  action: 'Deny',
+  action,
   reason,
+  missed: [],
 });
 
 /** One pass over the lists of an endpoint, noting what had a say. */
@@ -96,6 +96,7 @@ class Walk {
   readonly #world: World;
   readonly #place: Place;
   readonly #packet: Packet;
+  #missed: Missed[] = [];
 
   constructor(world: World, place: Place, packet: Packet) {
     this.#world = world;
@@ -108,24 +109,33 @@ class Walk {
     const { direction, list } = this.#place;
     const policies = all.filter(({ spec }) => typesOf(spec).includes(direction));
     if (policies.length === 0) return undefined;
-    for (const { id, namespace, spec } of policies) {
-      const action = this.#rules(readable(spec, typesOf(spec)), namespace, { tier, policy: id });
+    for (const candidate of policies) {
+      const policy = this.#world.nameOf(candidate.id);
+      const action = this.#rules(candidate.spec, typesOf(candidate.spec), candidate.namespace, { tier, policy });
       if (action === 'Pass') return undefined;
       if (action) return action;
     }
-    if (defaultAction === 'Pass' || (list !== 'normal' && list !== 'forward')) return undefined;
-    const names = policies.map(({ id }) => id).join(', ');
-    this.#note({ tier, policy: null }, null, 'Deny', `no rule of ${names} matches, and the tier's default is to deny`);
-    return 'Deny';
+    const names = policies.map(({ id }) => this.#world.nameOf(id)).join(', ');
+    const none = `no rule of ${names} matches`;
+    const isLast = list === 'normal' || list === 'forward';
+    if (defaultAction === 'Deny' && isLast) {
+      this.#note({ tier, policy: null }, null, 'Deny', `${none}, and the tier's default is to deny`);
+      return 'Deny';
+    }
+    const why = isLast ? "the tier's default is to pass" : `${list} policy has no default`;
+    this.#note({ tier, policy: null }, null, 'Pass', `${none}, and ${why}`);
+    return undefined;
   }
 
   /** undefined: the packet goes on to the next profile. */
   profile(name: string): 'Allow' | 'Deny' | undefined {
+    const by = { tier: null, policy: `Profile/${name}` };
     const profile = this.#world.resources.Profile?.get(name);
-    const action = this.#rules(readable(profile?.spec ?? {}, ['ingress', 'egress']), '', {
-      tier: null,
-      policy: `Profile/${name}`,
-    });
+    if (!profile) {
+      this.#missed.push({ ...by, rule: null, action: null, reason: 'there is no such profile' });
+      return undefined;
+    }
+    const action = this.#rules(profile.spec, ['ingress', 'egress'], '', by);
     return action === 'Pass' ? undefined : action;
   }
 
@@ -134,87 +144,74 @@ class Walk {
     return { verdict: action, steps: this.steps };
   }
 
-  #rules(spec: Rules, namespace: string, by: Pick<Step, 'tier' | 'policy'>): 'Allow' | 'Deny' | 'Pass' | undefined {
-    for (const [i, rule] of (spec[this.#place.direction] ?? []).entries()) {
-      if (mismatch(this.#world, rule, namespace, this.#packet) !== null) continue;
-      this.#note(by, i, rule.action, 'the rule matches');
-      if (rule.action !== 'Log') return rule.action;
+  #rules(
+    spec: Rules,
+    directions: readonly Direction[],
+    namespace: string,
+    by: Pick<Missed, 'tier' | 'policy'>,
+  ): 'Allow' | 'Deny' | 'Pass' | undefined {
+    for (const seen of lookAt(this.#world, spec, directions, namespace, this.#place.direction, this.#packet)) {
+      const { rule, action, why } = seen;
+      if (why !== null || rule === null || action === null)
+        this.#missed.push({ ...by, rule, action, reason: why ?? '' });
+      else {
+        this.#note(by, rule, action, 'the rule matches');
+        if (action !== 'Log') return action;
+      }
     }
     return undefined;
   }
 
   #note(by: Pick<Step, 'tier' | 'policy'>, rule: number | null, action: Step['action'], reason: string): void {
-    this.steps.push({ ...this.#place, ...by, rule, action, reason });
+    this.steps.push({ ...this.#place, ...by, rule, action, reason, missed: this.#missed });
+    this.#missed = [];
   }
 }
 
-type Rules = Partial<Record<Direction, readonly Rule[]>>;
+export type Rules = Partial<Record<Direction, readonly Rule[]>>;
 
-/** A policy of which any rule cannot be read has none: it keeps its place and allows nothing. Only rules of its directions count. */
-const readable = (rules: Rules, directions: readonly Direction[]): Rules =>
-  directions.some((direction) => rules[direction]?.some((rule) => ruleProblem(rule) !== null)) ? {} : rules;
-
-interface MatchingTier {
-  readonly name: string;
-  readonly tier: Tier | undefined;
-  readonly policies: readonly Candidate[];
+/** What one rule says of the packet; `why` null: it matches. A policy without rules that count is one line without rule. */
+export interface Seen {
+  readonly rule: number | null;
+  readonly action: Rule['action'] | null;
+  readonly why: string | null;
 }
 
-/** The tiers that have a policy for the endpoint in this list, in order, each with these policies in order. */
-function matchingTiers(world: World, labels: Labels, list: ListName): MatchingTier[] {
-  const byTier = new Map<string, Candidate[]>();
-  for (const candidate of candidates(world)) {
-    if (!isIn(list, candidate) || !matches(policySelectorText(candidate.spec, candidate.namespace), labels)) continue;
-    const name = candidate.spec.tier || 'default';
-    byTier.set(name, [...(byTier.get(name) ?? []), candidate]);
-  }
-  return [...byTier]
-    .map(([name, policies]) => ({ name, tier: world.resources.Tier?.get(name), policies: policies.sort(byOrder) }))
-    .sort((a, b) => {
-      if (!a.tier !== !b.tier) return a.tier ? -1 : 1;
-      return order(a.tier?.spec.order, b.tier?.spec.order) || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name));
-    });
-}
-
-function* candidates({ resources }: World): Iterable<Candidate> {
-  for (const [id, { spec }] of resources.GlobalNetworkPolicy ?? [])
-    yield { id: `GlobalNetworkPolicy/${id}`, namespace: '', tie: `${id}//GlobalNetworkPolicy`, spec };
-  for (const [id, { spec }] of resources.NetworkPolicy ?? []) {
-    const [namespace, name] = id.split('/');
-    const own = { ...spec, namespaceSelector: undefined, doNotTrack: false, preDNAT: false, applyOnForward: false };
-    yield { id: `NetworkPolicy/${id}`, namespace, tie: `${name}/${namespace}/NetworkPolicy`, spec: own };
-  }
-}
-
-function isIn(list: ListName, { spec }: Candidate): boolean {
-  const types = typesOf(spec);
-  if (spec.doNotTrack) return list === 'untracked' && types.length > 0;
-  if (spec.preDNAT) return list === 'preDNAT' && types.includes('ingress');
-  return types.length > 0 && (list === 'normal' || (list === 'forward' && spec.applyOnForward === true));
-}
-
-/** The directions a policy counts for; where it does not say, its rules do. */
-function typesOf({ types, ingress, egress, preDNAT }: Candidate['spec']): Direction[] {
-  const derived = egress?.length ? (ingress?.length ? ['Ingress', 'Egress'] : ['Egress']) : ['Ingress'];
-  const named = (types?.length ? types : derived).map((type) => (type === 'Ingress' ? 'ingress' : 'egress'));
-  return preDNAT ? named.filter((type) => type === 'ingress') : named;
-}
-
-const byOrder = (a: Candidate, b: Candidate): number =>
-  order(a.spec.order, b.spec.order) || Buffer.compare(Buffer.from(a.tie), Buffer.from(b.tie));
-
-/** Lower first, absent last. */
-function order(a: number | null | undefined, b: number | null | undefined): number {
-  const [x, y] = [a ?? Number.POSITIVE_INFINITY, b ?? Number.POSITIVE_INFINITY];
-  return x < y ? -1 : x > y ? 1 : 0;
+/**
+ * The rules of one direction, each with what it says. A policy of which any rule of its directions cannot be read has none: it keeps its place
+ * and allows nothing.
+ */
+export function* lookAt(
+  world: World,
+  rules: Rules,
+  directions: readonly Direction[],
+  namespace: string,
+  direction: Direction,
+  packet: Packet,
+): Iterable<Seen> {
+  for (const one of directions)
+    for (const [i, rule] of (rules[one] ?? []).entries()) {
+      const problem = ruleProblem(rule);
+      if (problem === null) continue;
+      yield {
+        rule: null,
+        action: null,
+        why: `${one} rule ${i} cannot be read, so none of its rules counts: ${problem}`,
+      };
+      return;
+    }
+  const own = rules[direction] ?? [];
+  if (own.length === 0) yield { rule: null, action: null, why: `it has no ${direction} rules` };
+  for (const [i, rule] of own.entries())
+    yield { rule: i, action: rule.action, why: mismatch(world, rule, namespace, packet) };
 }
 
 /** null: it does not exist, or counts as absent because it has no address. */
-function endpointOf({ resources }: World, { kind, id }: EndpointRef): WorkloadEndpoint | HostEndpoint | null {
+export function endpointOf({ resources }: World, { kind, id }: EndpointRef): WorkloadEndpoint | HostEndpoint | null {
   if (kind === 'HostEndpoint') return resources.HostEndpoint?.get(id) ?? null;
   const endpoint = resources.WorkloadEndpoint?.get(id);
   return endpoint?.spec.ipNetworks?.length ? endpoint : null;
 }
 
-const labelsOf = (world: World, { id }: EndpointRef, endpoint: WorkloadEndpoint | HostEndpoint): Labels =>
+export const labelsOf = (world: World, { id }: EndpointRef, endpoint: WorkloadEndpoint | HostEndpoint): Labels =>
   endpoint.kind === 'WorkloadEndpoint' ? world.workloadLabels(id, endpoint) : world.hostLabels(endpoint);

@@ -1,18 +1,27 @@
 import type { WorkloadEndpoint } from '#datastore';
-import { type EndpointRef, type Evaluation, evaluateEndpoint, type Step } from './evaluate.ts';
+import { type EndpointRef, type Evaluation, evaluateEndpoint, ownStep, refText, type Step } from './evaluate.ts';
+import { evaluateForwarding, evaluateHost } from './host.ts';
+import { byAnyInterface, type Part, type Unknown } from './interfaces.ts';
 import type { Packet } from './match.ts';
 import type { FlowSettings } from './settings.ts';
-import { holds, type World } from './world.ts';
+import type { World } from './world.ts';
 
-/** Where a flow begins or ends: at an endpoint, at a node itself without one, or anywhere else. */
+/** Where a flow begins or ends: at an endpoint, at a node itself by an interface that is not known, or anywhere else. */
 export type FlowEnd =
   | { readonly at: 'endpoint'; readonly ref: EndpointRef }
   | { readonly at: 'node'; readonly node: string }
   | { readonly at: 'elsewhere' };
 
+/** What becomes of a flow. With anything `unknown` the verdict holds only if the packet gets by there. */
+export interface Flow extends Evaluation {
+  readonly verdict: 'Allow' | 'Deny';
+  readonly unknown: readonly Unknown[];
+}
+
 /**
- * What becomes of a new flow (calico-datastore.md 4.5): egress at its source, then ingress at its destination. What a node forwards through a
- * host endpoint that is neither end is not part of this: which interface that is, only the node knows.
+ * What becomes of a new flow (calico-datastore.md 4.5): egress at its source, what the nodes of its ends say that forward it, ingress at its
+ * destination. Which interface of a node it takes is not in the datastore (`byAnyInterface`); nodes in between are not looked at.
+ * @param settings of the node of its source, and of that of its destination where it is another.
  */
 export function evaluateFlow(
   world: World,
@@ -20,91 +29,109 @@ export function evaluateFlow(
   to: FlowEnd,
   packet: Packet,
   settings: FlowSettings,
-): Evaluation {
+  settingsThere: FlowSettings = settings,
+): Flow {
+  const way = new WayThrough(world, from, to, packet, settings, settingsThere);
   const steps: Step[] = [];
-  const out = leave(world, from, packet, settings);
-  steps.push(...out.steps);
-  if (out.verdict === 'Deny') return { verdict: 'Deny', steps };
-  const arrived = arrive(world, from, to, packet, settings);
-  steps.push(...arrived.steps);
-  return { verdict: arrived.verdict === 'Deny' ? 'Deny' : 'Allow', steps };
-}
-
-const OPEN: Evaluation = { verdict: 'Allow', steps: [] };
-
-function leave(world: World, from: FlowEnd, packet: Packet, settings: FlowSettings): Evaluation {
-  if (from.at !== 'endpoint') return OPEN;
-  if (from.ref.kind === 'WorkloadEndpoint') return evaluateEndpoint(world, from.ref, 'egress', 'normal', packet);
-  return evaluateHost(world, from.ref, 'egress', packet, settings);
-}
-
-function arrive(world: World, from: FlowEnd, to: FlowEnd, packet: Packet, settings: FlowSettings): Evaluation {
-  const near = nodeOf(world, from);
-  const isSameNode = near !== undefined && near === nodeOf(world, to);
-  if (to.at === 'endpoint' && to.ref.kind === 'WorkloadEndpoint') {
-    // The host itself always reaches its own workloads.
-    const isOwnHost = isSameNode && !isWorkload(from);
-    return isOwnHost ? OPEN : evaluateEndpoint(world, to.ref, 'ingress', 'normal', packet);
+  const unknown: Unknown[] = [];
+  for (const part of [way.leave, way.leaveNode, way.enterNode, way.arrive]) {
+    const done = part();
+    steps.push(...done.steps);
+    unknown.push(...done.unknown);
+    if (done.verdict === 'Deny') return { verdict: 'Deny', steps, unknown };
   }
-  if (isSameNode && isWorkload(from) && to.at !== 'elsewhere') return toOwnHost(from, settings);
-  return to.at === 'endpoint' ? evaluateHost(world, to.ref, 'ingress', packet, settings) : OPEN;
+  return { verdict: 'Allow', steps, unknown };
+}
+
+const certain = (evaluation: Evaluation): Part => ({ ...evaluation, unknown: [] });
+const OPEN: Part = { verdict: 'Allow', steps: [], unknown: [] };
+
+/** The parts of a flow's way, in order. */
+class WayThrough {
+  readonly #world: World;
+  readonly #from: FlowEnd;
+  readonly #to: FlowEnd;
+  readonly #packet: Packet;
+  readonly #here: FlowSettings;
+  readonly #there: FlowSettings;
+  readonly #near: string | undefined;
+  readonly #far: string | undefined;
+
+  constructor(world: World, from: FlowEnd, to: FlowEnd, packet: Packet, here: FlowSettings, there: FlowSettings) {
+    this.#world = world;
+    this.#from = from;
+    this.#to = to;
+    this.#packet = packet;
+    this.#here = here;
+    this.#there = there;
+    this.#near = nodeOf(world, from);
+    this.#far = nodeOf(world, to);
+  }
+
+  get #isOneNode(): boolean {
+    return this.#near !== undefined && this.#near === this.#far;
+  }
+
+  readonly leave = (): Part => {
+    const from = this.#from;
+    if (from.at === 'elsewhere') return OPEN;
+    if (isWorkload(from)) return certain(evaluateEndpoint(this.#world, from.ref, 'egress', 'normal', this.#packet));
+    if (from.at === 'endpoint') return certain(this.#host(from.ref, 'egress', this.#here));
+    // What a host sends to itself or to its own workloads takes none of its host interfaces.
+    if (this.#isOneNode) return OPEN;
+    return byAnyInterface(this.#world, from.node, 'egress', 'normal', (ref) => this.#host(ref, 'egress', this.#here));
+  };
+
+  /** What a workload sends to elsewhere is forwarded by its node. */
+  readonly leaveNode = (): Part => {
+    if (!isWorkload(this.#from) || this.#near === undefined || this.#isOneNode) return OPEN;
+    return this.#forwarded(this.#near, 'egress', this.#here);
+  };
+
+  /** What comes for a workload from elsewhere is forwarded by its node. */
+  readonly enterNode = (): Part => {
+    if (!isWorkload(this.#to) || this.#far === undefined || this.#isOneNode) return OPEN;
+    return this.#forwarded(this.#far, 'ingress', this.#there);
+  };
+
+  readonly arrive = (): Part => {
+    const [from, to] = [this.#from, this.#to];
+    if (isWorkload(to)) {
+      // The host itself always reaches its own workloads.
+      if (this.#isOneNode && !isWorkload(from)) return OPEN;
+      return certain(evaluateEndpoint(this.#world, to.ref, 'ingress', 'normal', this.#packet));
+    }
+    if (this.#isOneNode && isWorkload(from)) return certain(toOwnHost(from.ref, this.#here));
+    if (to.at === 'endpoint') return certain(this.#host(to.ref, 'ingress', this.#there));
+    if (to.at === 'elsewhere' || this.#isOneNode) return OPEN;
+    return byAnyInterface(this.#world, to.node, 'ingress', 'normal', (ref) => this.#host(ref, 'ingress', this.#there));
+  };
+
+  #host(ref: EndpointRef, direction: Step['direction'], settings: FlowSettings): Evaluation {
+    return evaluateHost(this.#world, ref, direction, this.#packet, settings);
+  }
+
+  #forwarded(node: string, direction: Step['direction'], settings: FlowSettings): Part {
+    return byAnyInterface(this.#world, node, direction, 'forward', (ref) =>
+      evaluateForwarding(this.#world, ref, direction, this.#packet, settings),
+    );
+  }
 }
 
 const isWorkload = (end: FlowEnd): end is { at: 'endpoint'; ref: EndpointRef } =>
   end.at === 'endpoint' && end.ref.kind === 'WorkloadEndpoint';
 
-function toOwnHost(from: { ref: EndpointRef }, { endpointToHostAction }: FlowSettings): Evaluation {
+function toOwnHost(ref: EndpointRef, { endpointToHostAction }: FlowSettings): Evaluation {
   const action = endpointToHostAction === 'Drop' || endpointToHostAction === 'Reject' ? 'Deny' : 'Allow';
-  const where = `${from.ref.kind}/${from.ref.id}`;
-  const reason = `defaultEndpointToHostAction is ${endpointToHostAction}`;
-  const step: Step = {
-    where,
-    direction: 'egress',
-    list: 'normal',
-    tier: null,
-    policy: null,
-    rule: null,
-    action,
-    reason,
+  const place = { where: refText(ref), direction: 'egress', list: 'normal' } as const;
+  return {
+    verdict: action,
+    steps: [ownStep(place, action, `defaultEndpointToHostAction is ${endpointToHostAction}`)],
   };
-  return { verdict: action, steps: [step] };
 }
 
-/** A host endpoint at the end of a flow: failsafe ports, then untracked, pre-DNAT and normal policy. */
-export function evaluateHost(
-  world: World,
-  ref: EndpointRef,
-  direction: Step['direction'],
-  packet: Packet,
-  { failsafeInbound, failsafeOutbound }: FlowSettings,
-): Evaluation {
-  const [open, remote] =
-    direction === 'ingress' ? [failsafeInbound, packet.source] : [failsafeOutbound, packet.destination];
-  const isFailsafe = open.some(
-    ({ protocol, port, net }) =>
-      protocol === packet.protocol && port === packet.destinationPort && (net === undefined || holds([net], remote)),
-  );
-  if (isFailsafe) {
-    const reason = `port ${packet.destinationPort} is a failsafe port`;
-    const where = `${ref.kind}/${ref.id}`;
-    return {
-      verdict: 'Allow',
-      steps: [{ where, direction, list: 'normal', tier: null, policy: null, rule: null, action: 'Allow', reason }],
-    };
-  }
-  const isAny = world.resources.HostEndpoint?.get(ref.id)?.spec.interfaceName === '*';
-  const steps: Step[] = [];
-  for (const list of ['untracked', 'preDNAT', 'normal'] as const) {
-    if (list === 'untracked' && isAny) continue;
-    if (list === 'preDNAT' && direction === 'egress') continue;
-    const evaluation = evaluateEndpoint(world, ref, direction, list, packet);
-    steps.push(...evaluation.steps);
-    if (evaluation.verdict !== 'None') return { verdict: evaluation.verdict, steps };
-  }
-  return { verdict: 'None', steps };
-}
-
-function nodeOf({ resources }: World, end: FlowEnd): string | undefined {
+/** The node that an end is on; undefined: none that is known. */
+export function nodeOf({ resources }: World, end: FlowEnd): string | undefined {
   if (end.at === 'elsewhere') return undefined;
   if (end.at === 'node') return end.node;
   const { kind, id } = end.ref;

@@ -17,6 +17,9 @@ import type {
   NetworkPolicy,
   NetworkSet,
   Profile,
+  StagedGlobalNetworkPolicy,
+  StagedKubernetesNetworkPolicy,
+  StagedNetworkPolicy,
   Tier,
   WorkloadEndpoint,
 } from '#datastore';
@@ -31,6 +34,10 @@ export interface PolicyResources {
   readonly Tier?: ReadonlyMap<string, Tier>;
   readonly NetworkSet?: ReadonlyMap<string, NetworkSet>;
   readonly GlobalNetworkSet?: ReadonlyMap<string, GlobalNetworkSet>;
+  /** Never enforced: what they would do is asked for by itself. */
+  readonly StagedNetworkPolicy?: ReadonlyMap<string, StagedNetworkPolicy>;
+  readonly StagedGlobalNetworkPolicy?: ReadonlyMap<string, StagedGlobalNetworkPolicy>;
+  readonly StagedKubernetesNetworkPolicy?: ReadonlyMap<string, StagedKubernetesNetworkPolicy>;
 }
 
 /** Something with labels that an address belongs to: an endpoint, or a network set. */
@@ -43,9 +50,16 @@ export interface Owner {
 export class World {
   readonly resources: PolicyResources;
   readonly #owners = new Map<Addr, readonly Owner[]>();
+  readonly #names: ReadonlyMap<string, string>;
 
-  constructor(resources: PolicyResources) {
+  /** @param names what steps call a policy, by its own `Kind/id`, where that is not its name */
+  constructor(resources: PolicyResources, names: ReadonlyMap<string, string> = new Map()) {
     this.resources = resources;
+    this.#names = names;
+  }
+
+  nameOf(policy: string): string {
+    return this.#names.get(policy) ?? policy;
   }
 
   /** Every endpoint that has the address and every network set that covers it. */

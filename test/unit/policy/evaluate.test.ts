@@ -45,6 +45,7 @@ function flow(
   packet: Partial<Packet>,
   more: readonly AnyResource[] = [],
   settings: Partial<FlowSettings> = {},
+  there: Partial<FlowSettings> = settings,
 ) {
   const byKind: Record<string, Map<string, AnyResource>> = {};
   for (const r of [...BASE, ...more]) {
@@ -59,7 +60,17 @@ function flow(
     destinationPort: 80,
     ...packet,
   };
-  return evaluateFlow(new World(byKind as PolicyResources), from, to, whole, { ...SETTINGS, ...settings });
+  return evaluateFlow(
+    new World(byKind as PolicyResources),
+    from,
+    to,
+    whole,
+    { ...SETTINGS, ...settings },
+    {
+      ...SETTINGS,
+      ...there,
+    },
+  );
 }
 const at = (kind: EndpointRef['kind'], id: string): FlowEnd => ({ at: 'endpoint', ref: { kind, id } });
 const near = at('WorkloadEndpoint', 'a/near');
@@ -93,6 +104,18 @@ describe('the way of a flow', () => {
         rule: 0,
         action: 'Allow',
         reason: 'the rule matches',
+        missed: [],
+      },
+      {
+        where: 'Node/n1',
+        direction: 'egress',
+        list: 'forward',
+        tier: null,
+        policy: null,
+        rule: null,
+        action: 'Allow',
+        reason: 'it passes by whichever interface (HostEndpoint/h1)',
+        missed: [],
       },
       {
         where: 'WorkloadEndpoint/a/far',
@@ -103,6 +126,7 @@ describe('the way of a flow', () => {
         rule: 0,
         action: 'Log',
         reason: 'the rule matches',
+        missed: [],
       },
       {
         where: 'WorkloadEndpoint/a/far',
@@ -113,6 +137,15 @@ describe('the way of a flow', () => {
         rule: 0,
         action: 'Allow',
         reason: 'the rule matches',
+        missed: [
+          {
+            tier: 'default',
+            policy: 'GlobalNetworkPolicy/log',
+            rule: 1,
+            action: 'Deny',
+            reason: 'it is for protocol UDP',
+          },
+        ],
       },
     ]);
   });
@@ -195,6 +228,81 @@ describe('a host endpoint', () => {
   test('pre-DNAT policy is about ingress alone', () => {
     const egress = global('e', { selector: 'has(host)', types: ['Egress'], egress: [{ action: 'Allow' }] });
     expect(flow(h1, elsewhere, {}, [preDnat, egress]).verdict).toBe('Allow');
+  });
+});
+
+describe('what a node forwards', () => {
+  const on = (selector: string, rules: object[], spec: object = {}) =>
+    global('f', {
+      order: 1,
+      selector,
+      applyOnForward: true,
+      types: ['Ingress', 'Egress'],
+      ...spec,
+      ingress: rules,
+      egress: rules,
+    });
+  const deny = [{ action: 'Deny', protocol: 'TCP' }, { action: 'Allow' }];
+  const any = host('any', 'n2', { interfaceName: '*', expectedIPs: [] });
+
+  test('passes its one endpoint of all interfaces for certain', () => {
+    const shut = flow(near, far, {}, [any, on("host == 'any'", deny)]);
+    expect(shut).toMatchObject({ verdict: 'Deny', unknown: [] });
+    expect(shut.steps.at(-1)).toMatchObject({
+      where: 'HostEndpoint/any',
+      direction: 'ingress',
+      list: 'forward',
+      rule: 0,
+    });
+    expect(flow(near, far, { protocol: 17 }, [any, on("host == 'any'", deny)]).verdict).toBe('Allow');
+    expect(flow(far, near, {}, [any, on("host == 'any'", deny)]).steps.at(-1)).toMatchObject({
+      where: 'HostEndpoint/any',
+      direction: 'egress',
+    });
+  });
+  test('by one of several interfaces is told where they differ, and the verdict is that of passing', () => {
+    const { verdict, unknown } = flow(near, far, {}, [on("host == 'h1'", deny)]);
+    expect(verdict).toBe('Allow');
+    expect(unknown).toMatchObject([
+      {
+        node: 'n1',
+        direction: 'egress',
+        ways: [
+          { endpoint: 'HostEndpoint/h1', verdict: 'Deny', steps: [{ policy: 'GlobalNetworkPolicy/f', rule: 0 }] },
+          { endpoint: null, verdict: 'Allow', steps: [] },
+        ],
+      },
+    ]);
+  });
+  test('is denied for certain where all interfaces deny it', () => {
+    const rest = host('rest', 'n1', { interfaceName: '*', expectedIPs: [] });
+    const { verdict, steps, unknown } = flow(near, elsewhere, {}, [rest, on('has(host)', deny)]);
+    expect([verdict, unknown]).toEqual(['Deny', []]);
+    expect(steps.at(-1)).toMatchObject({
+      where: 'Node/n1',
+      reason: 'it is denied by whichever interface (HostEndpoint/h1, HostEndpoint/rest)',
+    });
+  });
+  test('meets untracked and pre-DNAT policy where it comes in, but for failsafe ports', () => {
+    const other = host('other', 'n2', { interfaceName: 'eth0', expectedIPs: [] });
+    const preDnat = on("host == 'any'", deny, { preDNAT: true, types: ['Ingress'] });
+    const untracked = on("host == 'other'", deny, { doNotTrack: true });
+    expect(flow(elsewhere, far, {}, [any, preDnat]).verdict).toBe('Deny');
+    expect(flow(elsewhere, far, { destinationPort: 22 }, [any, preDnat]).verdict).toBe('Allow');
+    expect(flow(elsewhere, far, {}, [other, untracked]).unknown).toMatchObject([{ node: 'n2', direction: 'ingress' }]);
+    expect(flow(far, elsewhere, {}, [any, preDnat]).verdict).toBe('Allow');
+  });
+  test('a node whose interface is not known is asked by all it has', () => {
+    expect(flow(n1, elsewhere, {})).toMatchObject({ verdict: 'Allow', unknown: [{ node: 'n1', direction: 'egress' }] });
+    expect(flow(elsewhere, n1, { destinationPort: 22 })).toMatchObject({ verdict: 'Allow', unknown: [] });
+    expect(flow(elsewhere, { at: 'node', node: 'n2' }, {}, [any])).toMatchObject({ verdict: 'Deny', unknown: [] });
+    expect(flow(n1, n1, {})).toEqual({ verdict: 'Allow', steps: [], unknown: [] });
+  });
+  test('each node by its own settings', () => {
+    const open = { failsafeInbound: [{ protocol: 6, port: 80 }] };
+    const n2: FlowEnd = { at: 'node', node: 'n2' };
+    expect(flow(elsewhere, n2, {}, [any], {}, open).verdict).toBe('Allow');
+    expect(flow(elsewhere, n2, {}, [any], open, {}).verdict).toBe('Deny');
   });
 });
 
