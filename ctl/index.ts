@@ -2,7 +2,7 @@
  * ctl: tsnetctl, the command line for people and scripts.
  *
  * What it is for. Everything an operator does by hand: read and change resources with the verbs, kinds, short names and files that
- * calicoctl users know, look at IPAM, ask an agent for its sessions, routes and state.
+ * calicoctl users know, look at IPAM, ask why a connection passes or does not, ask an agent for its sessions, routes and state.
  *
  * The way in. The command line, `calicoctl.cfg` or the environment for the datastore, `--socket` for a local agent.
  *

@@ -80,6 +80,7 @@ export function createProgram(io: Io, finish: (status: number) => void): Command
       finish(await verb(session, ...(args.slice(0, -1) as never)));
     };
   addReading(program, run);
+  addExplain(program, run);
   addWriting(program, run);
   addEditing(program, run);
   addInspection(program, run);
@@ -144,6 +145,36 @@ function addReading(program: Command, run: Runner): void {
     .addHelpText('after', '\nExample:\n  tsnetctl diff -f policy.yaml')
     .action(run(async () => (await import('./verbs/diff.ts')).diff));
 }
+
+function addExplain(program: Command, run: Runner): void {
+  program
+    .command('explain')
+    .description('whether policy lets a new connection pass, and which tier, policy and rule says so')
+    .option('--from <end>', 'namespace/pod, a workload or host endpoint, a node, or an address')
+    .option('--to <end>', 'the same')
+    .option('--protocol <protocol>', 'tcp, udp, sctp, udplite, icmp, icmpv6 or a number', 'tcp')
+    .option('--port <port>', 'the port that is connected to')
+    .option('--source-port <port>', 'the port that it comes from (default: 49152, which a client might have)')
+    .option('--icmp-type <type>', 'of icmp and icmpv6 (default: an echo request)')
+    .option('--icmp-code <code>', 'of that type (default: 0)')
+    .option('--ip-version <version>', '4 or 6, where both ends have both')
+    .addOption(FLAGS.namespace())
+    .addOption(FLAGS.output('table, wide (with every rule that did not match), yaml or json'))
+    .addHelpText('after', EXPLAIN)
+    .action(run(async () => (await import('./verbs/explain.ts')).explain));
+}
+
+const EXPLAIN = `
+An end can be a workload (by endpoint, pod or workload name, container or interface, with its namespace before a slash or by -n), a host
+endpoint, a node, or an address, which is whose it is, or outside the cluster. A kind before it says which is meant.
+The answer is worked out from the datastore, which a large cluster takes seconds for; the kernel is not asked.
+Staged policies never count; what they would do is told after the verdict.
+
+Examples:
+  tsnetctl explain --from prod/web-0 --to prod/db-0 --port 5432
+  tsnetctl explain --from 192.0.2.7 --to node/n1 --port 22
+  tsnetctl explain --from workloadendpoint/prod/n1-k8s-web--0-eth0 --to 10.65.3.70 --protocol udp --port 53 -o json
+  tsnetctl explain --from web-0 --to hostendpoint/n2-eth0 -n prod --protocol icmp --icmp-type 8`;
 
 const WRITING = {
   create: 'make resources; it is an error if one exists',

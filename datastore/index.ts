@@ -24,6 +24,7 @@ export {
   type Resources,
   type WriteOptions,
 } from './client/resources.ts';
+export { type Scanned, type ScanOptions, type Stored, scanKind, scanOne } from './client/scan.ts';
 export type { ResourceEvent } from './client/watch.ts';
 export { decodeResource, encodeResource } from './codec.ts';
 export { makeDirectory } from './directory/make-directory.ts';

@@ -69,7 +69,7 @@ export async function complete(session: Session, program: Command, words: readon
   const current = words.at(-1) ?? '';
   const { command, rest, namespace, pending } = walk(program, words.slice(0, -1));
   const candidates = pending
-    ? await valuesOf(session, pending)
+    ? await valuesOf(session, pending, current, namespace)
     : current.startsWith('-')
       ? flagsOf(command, program)
       : await wordsAt(session, command, rest, namespace);
@@ -157,7 +157,12 @@ async function namesOf(
 }
 
 /** Values of flags that are from a known set. */
-async function valuesOf(session: Session, flag: string): Promise<string[]> {
+async function valuesOf(
+  session: Session,
+  flag: string,
+  current: string,
+  namespace: string | undefined,
+): Promise<string[]> {
   switch (flag) {
     case '--output':
       return ['table', 'wide', 'yaml', 'json', 'name'];
@@ -167,6 +172,18 @@ async function valuesOf(session: Session, flag: string): Promise<string[]> {
       return namesOf(session, 'node', undefined, []);
     case '--namespace':
       return namespaces(session);
+    case '--from':
+    case '--to': {
+      const [{ endsLike }, { withStore }] = await Promise.all([
+        import('../flow/complete-end.ts'),
+        import('../session.ts'),
+      ]);
+      return withStore(session, (store) => endsLike(store, current, namespace));
+    }
+    case '--protocol':
+      return ['tcp', 'udp', 'sctp', 'udplite', 'icmp', 'icmpv6'];
+    case '--ip-version':
+      return ['4', '6'];
     default:
       return [];
   }

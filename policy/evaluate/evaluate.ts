@@ -115,8 +115,7 @@ class Walk {
       if (action === 'Pass') return undefined;
       if (action) return action;
     }
-    const names = policies.map(({ id }) => this.#world.nameOf(id)).join(', ');
-    const none = `no rule of ${names} matches`;
+    const none = `no rule of ${few(policies.map(({ id }) => this.#world.nameOf(id)))} matches`;
     const isLast = list === 'normal' || list === 'forward';
     if (defaultAction === 'Deny' && isLast) {
       this.#note({ tier, policy: null }, null, 'Deny', `${none}, and the tier's default is to deny`);
@@ -167,6 +166,11 @@ class Walk {
     this.#missed = [];
   }
 }
+
+/** Names in a sentence at most. */
+const FEW = 8;
+const few = (names: readonly string[]): string =>
+  names.length > FEW ? `${names.slice(0, FEW).join(', ')} and ${names.length - FEW} more` : names.join(', ');
 
 export type Rules = Partial<Record<Direction, readonly Rule[]>>;
 

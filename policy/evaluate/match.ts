@@ -113,7 +113,10 @@ function entityMismatch(
   if (entity.nets?.length && !holds(entity.nets, address)) return `${which} is in none of its nets`;
   if (holds(entity.notNets, address)) return `${which} is in one of its notNets`;
   const selected = selectorText(entity, namespace);
-  if (selected !== '' && !isSelected(world, selected, address)) return `${which} does not match ${selected}`;
+  if (selected !== '' && !isSelected(world, selected, address))
+    return world.ownersOf(address).length === 0
+      ? `${which} is no endpoint and in no network set, so it does not match ${selected}`
+      : `${which} does not match ${selected}`;
   if (entity.notSelector && isSelected(world, entity.notSelector, address))
     return `${which} matches ${entity.notSelector}`;
   const isPort = (port: Port) => portMatches(world, port, rule, selected, side, packet);
