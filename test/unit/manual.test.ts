@@ -8,9 +8,10 @@ test('the generated pages say what the code says; `npm run docs` writes them', (
 });
 
 test('every field of FelixConfiguration in the manual is one that the agent reads', () => {
-  const sources = readdirSync('agent')
-    .filter((name) => name.endsWith('.ts') && name !== 'felix-fields.ts')
-    .map((name) => readFileSync(`agent/${name}`, 'utf8'))
+  const names = readdirSync('agent').filter((name) => name.endsWith('.ts') && name !== 'felix-fields.ts');
+  // What tsnetctl reads of it, too, is policy's.
+  const sources = [...names.map((name) => `agent/${name}`), 'policy/evaluate/settings.ts']
+    .map((path) => readFileSync(path, 'utf8'))
     .join('\n');
   expect(Object.keys(FELIX_FIELDS).filter((field) => !sources.includes(`.${field}`))).toEqual([]);
 });
