@@ -1,21 +1,28 @@
 import type { SetType } from '#policy';
 import type { Datagram, Message } from '../netlink/message.ts';
+import { afOf } from '../netlink/route.ts';
 import type { SetState } from '../types.ts';
 import { MemberReader } from './members.ts';
+import { familyOfSet } from './steps.ts';
 import { ATTR, NFGENMSG, SET } from './wire.ts';
 
-/** A set as it is listed, without members. */
+/**
+ * A set as it is listed, without members. One of the other family than its name says is of another type, too: no rule can ask it, and the kernel does
+ * not swap it with one of ours.
+ */
 export function stateOf(d: Datagram, m: Message): SetState {
-  let [name, type, maxElements, entries] = ['', '', 0, 0];
+  let [name, type, maxElements, entries, family] = ['', '', 0, 0, 0];
   d.attributes(m.start + NFGENMSG, m.end, (attr, at, end) => {
     if (attr === ATTR.NAME) name = d.text(at, end);
     else if (attr === ATTR.TYPE) type = d.text(at, end);
+    else if (attr === ATTR.FAMILY) family = d.bytes[at];
     else if (attr === ATTR.DATA)
       d.attributes(at, end, (of, value) => {
         if (of === SET.MAX_ELEMENTS) maxElements = d.view.getUint32(value);
         else if (of === SET.ELEMENTS) entries = d.view.getUint32(value);
       });
   });
+  if (family !== afOf(familyOfSet(name))) type += ` of family ${family}`;
   return { name, type: type as SetType, maxElements, entries };
 }
 

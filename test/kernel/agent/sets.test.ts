@@ -156,6 +156,18 @@ describe.each(['ipset', 'nftables'] as const)('%s', (name) => {
       expect(kind.members(family, 's:a')).toHaveLength(1);
     });
 
+    test.runIf(name === 'ipset')('another family under our name gives way', async () => {
+      const { sets } = rig();
+      sets.update([change('s:a', family, range(family, 0, 5))]);
+      await sets.applyUpdates();
+      const before = kind.members(family, 's:a');
+      const other = family === 4 ? 'inet6' : 'inet';
+      ns.sh(`ipset destroy cali${family}0s:a && ipset create cali${family}0s:a hash:ip family ${other}`);
+      expect(await sets.check()).toBe(false);
+      expect((await sets.applyUpdates()).failures).toEqual([]);
+      expect(kind.members(family, 's:a')).toEqual(before);
+    });
+
     test.runIf(name === 'ipset')('another size is made beside and swapped in under the rules that use it', async () => {
       const { sets } = rig();
       sets.update([change('s:a', family, range(family, 0, 50))]);
