@@ -11,12 +11,15 @@ export interface EndpointSettings {
   readonly source: Partial<Record<Family, Addr>>;
   /** False under --policy-only: no route is offered. */
   readonly routes: boolean;
+  /** FelixConfiguration floatingIPs: external addresses of endpoints are routed as their own are, so that peers learn where they are. */
+  readonly floatingIps: boolean;
   readonly isWorkloadLink: (name: string) => boolean;
 }
 export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = {
   metric: { 4: 1024, 6: 1024 },
   source: {},
   routes: true,
+  floatingIps: false,
   isWorkloadLink: (name) => name.startsWith('cali'),
 };
 
@@ -25,6 +28,8 @@ export interface LocalEndpoint {
   readonly id: string;
   readonly interfaceName: string;
   readonly addresses: readonly Prefix[];
+  /** External addresses of its ipNATs. */
+  readonly floating: readonly Prefix[];
   /** allowSpoofedSourcePrefixes is set: the reverse path of this interface is not checked, if the cluster allows that. */
   readonly spoofing: boolean;
   readonly resource: WorkloadEndpoint;
@@ -61,6 +66,11 @@ export class LocalEndpoints {
 
   get all(): ReadonlyMap<string, LocalEndpoint> {
     return this.#endpoints;
+  }
+  /** Addresses that are routed to the endpoint. */
+  routedTo({ addresses, floating }: LocalEndpoint): readonly Prefix[] {
+    if (!this.#settings.routes) return [];
+    return this.#settings.floatingIps ? [...addresses, ...floating] : addresses;
   }
   /** Endpoints that name the interface: more than one only while an old and a new resource overlap. */
   onInterface(name: string): readonly LocalEndpoint[] {
@@ -125,7 +135,7 @@ export class LocalEndpoints {
   #offer(id: string): void {
     const endpoint = this.#endpoints.get(id);
     const before = this.#offered.get(id);
-    const now = new Set(endpoint && this.#settings.routes ? endpoint.addresses : []);
+    const now = new Set(endpoint ? this.routedTo(endpoint) : []);
     for (const to of before ?? []) if (!now.has(to)) this.#table.withdraw(to, 'workload', id);
     if (endpoint) for (const to of now) this.#table.offer(this.#candidate(endpoint, to));
     if (now.size > 0) this.#offered.set(id, now);
@@ -172,11 +182,15 @@ const GATEWAY = hostPrefix(addr(WORKLOAD_GATEWAY));
 
 /** Null: no address yet, so for the dataplane it does not exist (calico-datastore.md 2.2). */
 function localEndpoint(id: string, resource: WorkloadEndpoint): LocalEndpoint | null {
-  const { interfaceName, ipNetworks = [], allowSpoofedSourcePrefixes = [] } = resource.spec;
-  const addresses = ipNetworks.flatMap((text) => {
+  const { interfaceName, ipNetworks = [], ipNATs = [], allowSpoofedSourcePrefixes = [] } = resource.spec;
+  const addresses = hostPrefixes(ipNetworks);
+  if (addresses.length === 0 || !interfaceName) return null;
+  const floating = hostPrefixes(ipNATs.map(({ externalIP }) => externalIP));
+  return { id, interfaceName, addresses, floating, spoofing: allowSpoofedSourcePrefixes.length > 0, resource };
+}
+
+const hostPrefixes = (texts: readonly string[]): Prefix[] =>
+  texts.flatMap((text) => {
     const parsed = parsePrefix(text);
     return parsed.ok && isHostPrefix(parsed.value) ? [parsed.value] : [];
   });
-  if (addresses.length === 0 || !interfaceName) return null;
-  return { id, interfaceName, addresses, spoofing: allowSpoofedSourcePrefixes.length > 0, resource };
-}

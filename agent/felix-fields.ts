@@ -66,7 +66,10 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
     default: 'DNS, DHCP, BGP, etcd, Kubernetes',
     effect: 'the same for what the host sends',
   },
-  floatingIPs: { default: '`Disabled`', effect: 'rules for the `ipNATs` of endpoints' },
+  floatingIPs: {
+    default: '`Disabled`',
+    effect: 'rules for the `ipNATs` of endpoints, and routes to their external addresses',
+  },
   natOutgoingAddress: { default: 'masquerade', effect: 'source address of NAT for pools with natOutgoing' },
   natPortRange: { default: 'the kernel’s', effect: 'source ports of that NAT' },
   natOutgoingExclusions: { default: '`IPPoolsOnly`', effect: 'whether traffic to cluster hosts is also left alone' },

@@ -24,6 +24,9 @@ function word<T extends string>(value: string | undefined, words: readonly T[], 
   return words.find((w) => w.toLowerCase() === value?.toLowerCase()) ?? fallback;
 }
 
+const hasFloatingIps = (spec: FelixConfigurationSpec): boolean =>
+  word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled';
+
 /** What the chains depend on. */
 export function renderConfig(
   spec: FelixConfigurationSpec,
@@ -56,7 +59,7 @@ export function renderConfig(
     allowVxlanFromWorkloads: spec.allowVXLANPacketsFromWorkloads === true,
     allowIpipFromWorkloads: spec.allowIPIPPacketsFromWorkloads === true,
     nat: nat(spec, problems),
-    floatingIps: word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled',
+    floatingIps: hasFloatingIps(spec),
     serviceLoopPrevention: word(spec.serviceLoopPrevention, ['Drop', 'Reject', 'Disabled'], 'Drop'),
     log: log(spec, config.logGroup),
   };
@@ -142,7 +145,7 @@ export const nodeWide = (spec: FelixConfigurationSpec): NodeWide => ({
 /** What the routes of workloads depend on. */
 export function endpointSettings(
   spec: FelixConfigurationSpec,
-  options: Omit<EndpointSettings, 'source'>,
+  options: Omit<EndpointSettings, 'source' | 'floatingIps'>,
 ): EndpointSettings {
   const texts: Record<Family, string | undefined> = {
     4: spec.deviceRouteSourceAddress,
@@ -153,7 +156,7 @@ export function endpointSettings(
     const parsed = texts[family] ? parseAddr(texts[family]) : undefined;
     if (parsed?.ok) source[family] = parsed.value;
   }
-  return { ...options, source };
+  return { ...options, source, floatingIps: hasFloatingIps(spec) };
 }
 
 /** Pools, hosts and service ranges, for NAT, overlay and service-loop chains. */

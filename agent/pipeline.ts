@@ -379,7 +379,7 @@ export class Pipeline implements SyncSink {
 function localAddresses(endpoints: LocalEndpoints, routes: RouteTable): Map<Prefix, number> {
   const found = new Map<Prefix, number>();
   for (const endpoint of endpoints.all.values())
-    for (const to of endpoint.addresses) {
+    for (const to of endpoints.routedTo(endpoint)) {
       const winner = routes.explain(to)?.winner;
       if (winner?.class === 'workload') found.set(to, winner.route.metric);
     }

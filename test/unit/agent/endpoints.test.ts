@@ -73,6 +73,21 @@ describe('from endpoints to routes', () => {
     endpoints.configure({ ...settings, routes: false });
     expect(table.size).toBe(0);
   });
+  test('floating addresses are routed while the cluster has them, and follow the endpoint that has them', () => {
+    const { endpoints, winner, table } = world();
+    const floats = (internal: string, external: string) => [{ internalIP: internal, externalIP: external }];
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'], ipNATs: floats('10.65.0.1', '172.16.0.5') }));
+    endpoints.onUpdate(update('b', { ipNetworks: ['fd00::2/128'], ipNATs: floats('fd00::2', 'fd99::5') }));
+    expect(table.size).toBe(2);
+    endpoints.configure({ ...DEFAULT_ENDPOINT_SETTINGS, floatingIps: true });
+    expect(winner('172.16.0.5/32')?.route.via).toEqual({ type: 'link', link: 'calia' });
+    expect(winner('fd99::5/128')?.route.via).toEqual({ type: 'link', link: 'calib' });
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
+    endpoints.onUpdate(update('b', { ipNetworks: ['10.65.0.2/32'], ipNATs: floats('10.65.0.2', '172.16.0.5') }));
+    expect(winner('172.16.0.5/32')?.route.via).toEqual({ type: 'link', link: 'calib' });
+    endpoints.configure(DEFAULT_ENDPOINT_SETTINGS);
+    expect(table.size).toBe(2);
+  });
 });
 
 describe('two endpoints with one address', () => {

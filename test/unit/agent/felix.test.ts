@@ -96,6 +96,11 @@ test('without any field the chains are rendered as Calico renders them by defaul
   expect(rendered({})).toEqual({ config: DEFAULT_RENDER_CONFIG, problems: [] });
 });
 
+test('floating addresses have rules and routes', () => {
+  const spec = { floatingIPs: 'Enabled' };
+  expect([rendered(spec).config.floatingIps, endpointSettings(spec, settings).floatingIps]).toEqual([true, true]);
+});
+
 test('a disabled pool is a pool, and what its workloads send is still translated', () => {
   const cluster = new Cluster('n1');
   const spec = { cidr: '10.65.0.0/16', natOutgoing: true, disabled: true };
