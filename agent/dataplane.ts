@@ -69,6 +69,12 @@ export function applySteps(parts: DataplaneParts): ApplyStep[] {
       },
     },
     {
+      name: 'set removals',
+      because: 'what goes from one set to another of the same selector leaves the first when rules ask the second',
+      needs: ['chains'],
+      run: () => sets.applyRemovals(),
+    },
+    {
       name: 'interfaces',
       because: 'a workload interface answers ARP and forwards before packets are sent to it',
       run: quiet(() => settings.apply()),

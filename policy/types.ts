@@ -81,10 +81,10 @@ export interface SetChange {
   readonly id: SetId;
   readonly type: SetType;
   readonly family: Family;
-  /** null: the set is no longer wanted. For a new set `added` holds all members, or all that `like` does not have. */
+  /** null: the set is no longer wanted. For a new set `added` holds all members. */
   readonly members: { readonly added: ReadonlySet<string>; readonly removed: ReadonlySet<string> } | null;
-  /** A new set that takes the place of this one, of the same family, whose withdrawal follows: it begins with what that one has. */
-  readonly like?: SetId;
+  /** The set that holds, where there are any, the other members of what this one stands for; an address may go from one to the other. */
+  readonly other?: SetId;
   /** For errors: the selector or port that the set stands for. */
   readonly owner: string;
 }

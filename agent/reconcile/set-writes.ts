@@ -9,6 +9,8 @@ export interface Tracked {
   readonly type: SetType;
   readonly family: Family;
   owner: string;
+  /** The name of the set that holds the other members of what this one stands for, where there are any. */
+  readonly other: string | undefined;
   readonly members: Members;
   /** What the kernel has under the name; undefined: nothing. */
   actual: { readonly type: SetType; readonly maxElements: number | undefined } | undefined;
@@ -25,8 +27,16 @@ export interface Composed {
   done(): Sliced;
 }
 
-/** undefined: the kernel has the set as it should be. */
-export function* compose(name: string, set: Tracked, maxElements: number): Sliced<Composed | undefined> {
+/**
+ * undefined: there is nothing to write.
+ * @param keeps whether members that are there stay although nobody wants them
+ */
+export function* compose(
+  name: string,
+  set: Tracked,
+  maxElements: number,
+  keeps: boolean,
+): Sliced<Composed | undefined> {
   const { members, type, family, actual } = set;
   if (actual?.type !== type || (actual.maxElements ?? maxElements) !== maxElements) {
     const all = members.lend();
@@ -37,10 +47,11 @@ export function* compose(name: string, set: Tracked, maxElements: number): Slice
     };
     return { set, write, size: all.size + 1, done };
   }
-  if (members.missing.size + members.extra.size === 0) return undefined;
+  const extra: ReadonlySet<string> = keeps ? new Set() : members.extra;
+  if (members.missing.size + extra.size === 0) return undefined;
   const [added, removed] = [new Set<string>(), new Set<string>()];
   yield* forEach(members.missing, (member) => added.add(member));
-  yield* forEach(members.extra, (member) => removed.add(member));
+  yield* forEach(extra, (member) => removed.add(member));
   const done = () => members.wrote(added, removed);
   return { set, write: { op: 'change', name, added, removed }, size: added.size + removed.size, done };
 }

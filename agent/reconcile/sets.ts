@@ -1,5 +1,5 @@
 import { Backoff, type Clock, type Family, hasCode, type Log, type Metrics, type Milliseconds, messageOf } from '#core';
-import { type SetChange, type SetType, setName } from '#policy';
+import { type SetChange, type SetId, type SetType, setName } from '#policy';
 import type { Failure, SetBackend, SetState } from '../kernel/types.ts';
 import { atOnce, forEach, inSlices, type Sliced } from '../slices.ts';
 import { Members } from './members.ts';
@@ -42,6 +42,10 @@ export class SetReconciler {
   readonly #look = new SetLook(this.#desired);
   /** Wanted sets that may differ from the kernel's. */
   readonly #dirty = new Set<string>();
+  /** Those that rules may not ask yet. */
+  readonly #unasked = new Set<string>();
+  /** Those that keep members that nobody wants until rules have changed. */
+  readonly #keeping = new Set<string>();
   readonly #failed = new Map<string, { backoff: Backoff; due: Milliseconds; failure: Failure; isTooLarge: boolean }>();
   #readNeeded = true;
   /** Names of our sets in the kernel, as far as is known. */
@@ -63,7 +67,7 @@ export class SetReconciler {
   }
   /** The same, to be done in slices; nothing may be applied meanwhile. */
   *updating(changes: readonly SetChange[]): Sliced {
-    for (const { id, type, family, members, owner, like } of changes) {
+    for (const { id, type, family, members, owner, other } of changes) {
       const name = setName(family, id);
       if (members === null) {
         this.#desired.delete(name);
@@ -72,9 +76,7 @@ export class SetReconciler {
         if (this.#present.has(name)) this.#unwanted.add(name);
         continue;
       }
-      const set = this.#track(name, type, family, owner);
-      const before = like === undefined ? undefined : this.#desired.get(setName(family, like));
-      yield* forEach(before?.members.desired ?? [], (member) => set.members.add(member));
+      const set = this.#track(name, type, family, owner, other);
       // It is another set now: it need not wait for the next try.
       const failed = this.#failed.get(name);
       if (failed) failed.due = 0;
@@ -91,7 +93,7 @@ export class SetReconciler {
     for (const name of this.#desired.keys()) this.#dirty.add(name);
   }
 
-  #track(name: string, type: SetType, family: Family, owner: string): Tracked {
+  #track(name: string, type: SetType, family: Family, owner: string, otherId: SetId | undefined): Tracked {
     this.#dirty.add(name);
     const known = this.#desired.get(name);
     if (known?.type === type) {
@@ -100,8 +102,10 @@ export class SetReconciler {
     }
     // What was not there when all was read, and was not made since, need not be asked for.
     const unread = this.#readNeeded || this.#present.has(name);
-    const fresh: Tracked = { type, family, owner, members: new Members(), actual: undefined, unread };
+    const other = otherId === undefined ? undefined : setName(family, otherId);
+    const fresh: Tracked = { type, family, owner, other, members: new Members(), actual: undefined, unread };
     this.#desired.set(name, fresh);
+    this.#unasked.add(name);
     this.#unwanted.delete(name);
     return fresh;
   }
@@ -118,9 +122,24 @@ export class SetReconciler {
   check(): Promise<boolean> {
     return this.#inTurn(() => this.#check());
   }
-  /** Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. */
+  /**
+   * Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. What leaves a set may be covered by what comes into
+   * its other one: until rules ask that it stays, or what is a member all the time would be none for a moment (I1).
+   */
   applyUpdates(): Promise<SetOutcome> {
-    return this.#inTurn(() => this.#applyUpdates());
+    return this.#inTurn(async () => {
+      if (this.#readNeeded) await this.#read();
+      return this.#write(this.#dirty);
+    });
+  }
+  /** The rules ask the sets as they are: takes out what `applyUpdates` kept. */
+  applyRemovals(): Promise<SetOutcome> {
+    return this.#inTurn(async () => {
+      this.#unasked.clear();
+      const kept = [...this.#keeping];
+      this.#keeping.clear();
+      return this.#write(kept);
+    });
   }
   /** Destroys what nobody wants, a few at a time. */
   applyDeletes(): Promise<SetOutcome> {
@@ -154,11 +173,10 @@ export class SetReconciler {
     });
     return same && ![...gone].some((name) => this.#desired.has(name));
   }
-  async #applyUpdates(): Promise<SetOutcome> {
-    if (this.#readNeeded) await this.#read();
+  async #write(names: Iterable<string>): Promise<SetOutcome> {
     const failures: Failure[] = [];
     const ready = new Map<string, Tracked>();
-    for (const name of this.#dirty) {
+    for (const name of names) {
       const want = this.#desired.get(name);
       const failed = this.#failed.get(name);
       if (failed && failed.due > this.#o.clock.now()) failures.push(failed.failure);
@@ -201,9 +219,18 @@ export class SetReconciler {
       failures.push(this.#fail(name, set.owner, error));
       return undefined;
     }
-    const composed = yield* compose(name, set, this.#maxElements);
+    const keeps = this.#keeps(set);
+    if (keeps && set.members.extra.size > 0) this.#keeping.add(name);
+    const composed = yield* compose(name, set, this.#maxElements, keeps);
     if (!composed) this.#failed.delete(name);
     return composed;
+  }
+  /** Whether something comes into the other one, or rules may not ask that yet. */
+  #keeps({ other = '' }: Tracked): boolean {
+    const members = this.#desired.get(other)?.members;
+    return (
+      members !== undefined && (this.#unasked.has(other) || members.inKernel === undefined || members.missing.size > 0)
+    );
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Action, Chain, ChainRule, Table } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { chainName } from './names.ts';
 import { ALLOW_CHAIN, DROP, goto_, jump, markedAny, PASS_CHAIN, RETURN, rule, unmarked } from './phrases.ts';
-import type { SetName } from './policy-sets.ts';
+import type { SetNames } from './policy-sets.ts';
 import { renderRule, type Verdict, type Verdicts } from './rule.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -27,7 +27,7 @@ export function renderPolicy(
   family: Family,
   table: Table,
   config: RenderConfig,
-  setName: SetName,
+  setNames: SetNames,
 ): Chain {
   const where = `tier ${policy.tier}, policy ${policy.id}`;
   const verdicts: Verdicts = {
@@ -36,7 +36,7 @@ export function renderPolicy(
     pass: goto_(PASS_CHAIN),
     deny: denyAction(config, table),
     log: (index) => logActions(config, policy.tier, policy.id, index),
-    setName,
+    setNames,
   };
   const rules = policy[direction].flatMap((source, index) =>
     commented(
@@ -56,7 +56,7 @@ export function renderProfile(
   family: Family,
   table: Table,
   config: RenderConfig,
-  setName: SetName,
+  setNames: SetNames,
 ): Chain {
   const where = `profile ${profile.name}`;
   const verdicts: Verdicts = {
@@ -65,7 +65,7 @@ export function renderProfile(
     pass: RETURN, // on to the next profile
     deny: denyAction(config, table),
     log: (index) => logActions(config, 'profile', `Profile/${profile.name}`, index),
-    setName,
+    setNames,
   };
   const rules = profile[direction].flatMap((source, index) =>
     commented(

@@ -1,11 +1,23 @@
-import { FAMILIES, type Family } from '#core';
+import { FAMILIES, type Family, OperationalError } from '#core';
 import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
 import type { SetChange, SetId, SetType } from '../types.ts';
 import type { RenderConfig } from './config.ts';
 import { EVERYTHING, isSix, NONE, ofFamily } from './sets.ts';
 
-/** What a set is called in chains of the family now; null: it is vacant there, so no packet's address is in it. */
-export type SetName = (id: SetId, family: Family) => SetId | null;
+/** What a set is called in chains of the family now: sets of which one has to hold the address. None: it is vacant there, so no packet's address is in it. */
+export type SetNames = (id: SetId, family: Family) => readonly SetId[];
+
+/** What one set of the kernel holds of a set of policy. */
+type Part = 'all' | 'addresses' | 'networks' | 'ports';
+const PARTS: Readonly<Record<Part, { readonly type: SetType; readonly prefix: string }>> = {
+  all: { type: 'hash:net', prefix: '' },
+  addresses: { type: 'hash:ip', prefix: 'a' },
+  networks: { type: 'hash:net', prefix: 'n' },
+  ports: { type: 'hash:ip,port', prefix: '' },
+};
+const named = (id: SetId, part: Part): SetId => PARTS[part].prefix + id;
+/** The part that holds the other members. */
+const OTHER: Readonly<Partial<Record<Part, Part>>> = { addresses: 'networks', networks: 'addresses' };
 
 /** One family's half of a set. */
 interface Half {
@@ -14,8 +26,8 @@ interface Half {
   networks: number;
   /** Those members that are everything, or a half of it (`EVERYTHING`). */
   wide: ReadonlySet<string>;
-  /** As it was told; undefined: it is vacant. */
-  type: SetType | undefined;
+  /** Those that stand, as they were told. */
+  parts: readonly Part[];
 }
 interface Known {
   readonly set: ResolvedSet;
@@ -23,10 +35,11 @@ interface Known {
 }
 
 /**
- * Sets of policy, split by family. nftables keeps a set that may hold networks in another structure than one of addresses alone, and putting it in
- * order costs it milliseconds for each change of a large one; most sets hold the addresses of endpoints and nothing else. So each is there under one of
- * two names, by what it holds now. The kernel cannot change a set under the rules that ask it: with its first network it becomes another set, its
- * rules ask that one, and the old one goes, in the order in which all sets and rules are written.
+ * Sets of policy, split by family. nftables keeps a set that may hold networks in another structure than one of addresses alone, and puts all of it in
+ * order at each change: milliseconds, if it is large. Most members are addresses of endpoints. So there the addresses of a set and its networks are two sets
+ * of the kernel, and rules ask those that stand: the one of networks while there are any, the one of addresses while there are any or nothing else is. With
+ * its first network a set gets another part, and the rules that ask it are written anew. What stands follows from the members alone, so a restart finds
+ * what it left.
  *
  * A family is idle while the node shows no use of it. There a set without members is vacant: it need not exist, nor rules that ask it, so a cluster of
  * IPv4 pays little for IPv6. Where a family is in use its empty sets stand, so that a first member is a member more and not a change of rules.
@@ -40,13 +53,12 @@ export class PolicySets {
     this.#config = config;
   }
 
-  readonly nameOf: SetName = (id, family) => {
+  readonly namesOf: SetNames = (id, family) => {
     const half = this.#known.get(id)?.halves.get(family);
-    if (!half) return id;
-    return half.type ? named(id, half.type) : null;
+    return half ? half.parts.map((part) => named(id, part)) : [id];
   };
 
-  /** What changes of the kernel's sets, and those sets that have another name than before. */
+  /** What changes of the kernel's sets, and those sets that have other names than before. */
   apply({ sets, added, removed }: ResolvedChanges): SetsChanged {
     const out = new SetsChanged();
     for (const id of new Set([...sets.keys(), ...added.keys(), ...removed.keys()])) {
@@ -67,20 +79,17 @@ export class PolicySets {
     return out;
   }
 
-  /** Another configuration may want other names. */
-  configure(config: RenderConfig): SetsChanged {
+  /** @throws OperationalError CONFIG for another form of dispatch: what members a set has is not known any more */
+  configure(config: RenderConfig): void {
+    if (config.dispatch !== this.#config.dispatch && this.#known.size > 0)
+      throw new OperationalError('CONFIG', 'a change between iptables and nftables needs a new renderer');
     this.#config = config;
-    return this.#changeAll();
   }
   /** @param families without a use now */
   setIdle(families: ReadonlySet<Family>): SetsChanged {
-    const isSame = FAMILIES.every((family) => families.has(family) === this.#idle.has(family));
-    this.#idle = families;
-    return isSame ? new SetsChanged() : this.#changeAll();
-  }
-
-  #changeAll(): SetsChanged {
     const out = new SetsChanged();
+    if (FAMILIES.every((family) => families.has(family) === this.#idle.has(family))) return out;
+    this.#idle = families;
     for (const known of this.#known.values())
       for (const family of this.#config.families) this.#change(known, family, NOTHING, true, out);
     return out;
@@ -88,35 +97,35 @@ export class PolicySets {
 
   #change({ set, halves }: Known, family: Family, delta: Delta, isKnown: boolean, out: SetsChanged): void {
     const half = halves.get(family)!;
-    const old = half.type;
-    half.type = this.#typeOf(set, family, half);
-    if (isKnown && half.type !== old) out.renamed.add(set.id);
-    if (half.type === undefined) {
-      if (old) out.changes.push(change(set, old, family, null));
-    } else if (old === undefined) out.changes.push(change(set, half.type, family, delta));
-    else if (half.type !== old) {
-      const like = named(set.id, old);
-      out.changes.push({ ...change(set, half.type, family, delta), like }, change(set, old, family, null));
-    } else if (delta.added.size > 0 || delta.removed.size > 0) out.changes.push(change(set, old, family, delta));
+    const before = half.parts;
+    const now = this.#partsOf(set, family, half);
+    half.parts = now;
+    if (isKnown && before.join() !== now.join()) out.renamed.add(set.id);
+    for (const part of before) if (!now.includes(part)) out.changes.push(change(set, part, family, null));
+    for (const part of now) {
+      const members = { added: ofPart(delta.added, part), removed: ofPart(delta.removed, part) };
+      if (!before.includes(part) || members.added.size > 0 || members.removed.size > 0)
+        out.changes.push(change(set, part, family, members));
+    }
   }
 
-  #typeOf({ kind }: ResolvedSet, family: Family, { members, networks }: Half): SetType | undefined {
-    if (members === 0 && this.#idle.has(family)) return undefined;
-    if (kind === 'ports') return 'hash:ip,port';
-    return this.#config.dispatch === 'map' && networks === 0 ? 'hash:ip' : 'hash:net';
+  #partsOf({ kind }: ResolvedSet, family: Family, { members, networks }: Half): readonly Part[] {
+    if (members === 0 && this.#idle.has(family)) return [];
+    if (kind === 'ports') return ['ports'];
+    if (this.#config.dispatch === 'tree') return ['all'];
+    if (networks === 0) return ['addresses'];
+    return members > networks ? ['addresses', 'networks'] : ['networks'];
   }
 }
 
-/** What changes of the kernel's sets, and those sets that have another name than before, or one at all. */
+/** What changes of the kernel's sets, and those sets that have other names than before. */
 export class SetsChanged {
   readonly changes: SetChange[] = [];
   readonly renamed = new Set<SetId>();
 }
 
-function gone({ set, halves }: Known, family: Family): SetChange[] {
-  const type = halves.get(family)?.type;
-  return type ? [change(set, type, family, null)] : [];
-}
+const gone = ({ set, halves }: Known, family: Family): SetChange[] =>
+  (halves.get(family)?.parts ?? []).map((part) => change(set, part, family, null));
 
 type Delta = NonNullable<SetChange['members']>;
 const NOTHING: Delta = { added: NONE, removed: NONE };
@@ -143,19 +152,21 @@ function deltaOf(
   };
 }
 
-const change = ({ id, owner }: ResolvedSet, type: SetType, family: Family, members: Delta | null): SetChange => ({
-  id: named(id, type),
-  type,
-  family,
-  owner,
-  members,
-});
+function change({ id, owner }: ResolvedSet, part: Part, family: Family, members: Delta | null): SetChange {
+  const other = OTHER[part];
+  const { type } = PARTS[part];
+  return { id: named(id, part), type, family, owner, members, ...(other && { other: named(id, other) }) };
+}
 
-const named = (id: SetId, type: SetType): SetId => (type === 'hash:ip' ? `a${id}` : id);
+/** Those members that the part holds. */
+function ofPart(members: ReadonlySet<string>, part: Part): ReadonlySet<string> {
+  if (OTHER[part] === undefined || members.size === 0) return members;
+  return new Set([...members].filter((member) => member.includes('/') === (part === 'networks')));
+}
 
 /** Adds the members of the family to what is counted, or, with -1, takes them away. */
 function count({ halves }: Known, family: Family, members: ReadonlySet<string> | undefined, sign: 1 | -1): void {
-  const half: Half = halves.get(family) ?? { members: 0, networks: 0, wide: NONE, type: undefined };
+  const half: Half = halves.get(family) ?? { members: 0, networks: 0, wide: NONE, parts: [] };
   halves.set(family, half);
   const host = family === 4 ? '/32' : '/128';
   for (const member of members ?? NONE) {

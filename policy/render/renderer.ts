@@ -49,7 +49,10 @@ export interface RenderState {
 /** From resolved policy to chains and sets. What it is told is noted, and worked off by `settle`. */
 export interface Renderer {
   take(changes: ResolvedChanges): void;
-  /** If it is another configuration everything is rendered again; what comes out equal is not told. */
+  /**
+   * If it is another configuration everything is rendered again; what comes out equal is not told.
+   * @throws OperationalError CONFIG for other families, or, once there are sets, another form of dispatch
+   */
   configure(config: RenderConfig): void;
   setFacts(facts: ClusterFacts): void;
   setInterfaces(interfaces: readonly HostInterface[]): void;
@@ -80,7 +83,7 @@ class TableRenderer implements Renderer {
   readonly #dueProfiles = new Set<string>();
   readonly #sets: PolicySets;
   readonly #pendingSets = new PendingSets();
-  /** Sets that have another name than before, so that the chains that ask them are other ones. */
+  /** Sets that have other names than before, so that the chains that ask them are other ones. */
   #renamed = new Set<SetId>();
   readonly #library = new Library();
   readonly #workloads = new Workloads(this.#library);
@@ -119,12 +122,12 @@ class TableRenderer implements Renderer {
     if (next.families.join() !== this.#config.families.join())
       throw new OperationalError('CONFIG', 'a change of the IP families needs a new renderer');
     if (isEqual(next, this.#config)) return;
+    this.#sets.configure(next);
     this.#config = next;
     for (const id of this.#policies.keys()) this.#duePolicies.add(id);
     for (const name of this.#profiles.keys()) this.#dueProfiles.add(name);
     this.#workloads.touchAll();
     this.#isLayoutDue = true;
-    this.#putSets(this.#sets.configure(next));
   }
   setFacts(next: ClusterFacts): void {
     if (isEqual(next, this.#facts)) return;
@@ -167,7 +170,7 @@ class TableRenderer implements Renderer {
     for (const change of changes) this.#pendingSets.put(change);
     for (const id of renamed) this.#renamed.add(id);
   }
-  /** Chains that ask these sets ask them by another name now. */
+  /** Chains that ask these sets ask them by other names now. */
   #rename(): void {
     if (this.#renamed.size === 0) return;
     for (const [id, policy] of this.#policies) if (asks(policy, this.#renamed)) this.#duePolicies.add(id);
@@ -194,7 +197,7 @@ class TableRenderer implements Renderer {
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, policyChain(policy.id, direction), (table) =>
-          renderPolicy(policy, direction, family, table, config, this.#sets.nameOf),
+          renderPolicy(policy, direction, family, table, config, this.#sets.namesOf),
         );
   }
 
@@ -232,7 +235,7 @@ class TableRenderer implements Renderer {
     for (const family of config.families)
       for (const direction of DIRECTIONS)
         this.#library.keep(family, profileChain(profile.name, direction), (table) =>
-          renderProfile(profile, direction, family, table, config, this.#sets.nameOf),
+          renderProfile(profile, direction, family, table, config, this.#sets.namesOf),
         );
   }
   #withdraw(name: (direction: Direction) => string): void {

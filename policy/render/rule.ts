@@ -3,7 +3,7 @@ import type { ResolvedEntity, ResolvedRule } from '../resolved.ts';
 import type { Action, ChainRule, Match, PortRange, SetId } from '../types.ts';
 import type { Marks } from './marks.ts';
 import { clearMark, marked, PROTOCOL, protocol, rule, setMark, unmarked } from './phrases.ts';
-import type { SetName } from './policy-sets.ts';
+import type { SetNames } from './policy-sets.ts';
 
 /** What stands in a chain in the place of a verdict. */
 export interface Verdict {
@@ -20,7 +20,7 @@ export interface Verdicts {
   /** The log statement and its limit, of a Log rule with that number. */
   readonly log: (index: number) => readonly Verdict[];
   /** What a set is called there. */
-  readonly setName: SetName;
+  readonly setNames: SetNames;
 }
 
 /** Alternatives of which one must match (positive), or none may (negative). Each is a list of matches that hold together. */
@@ -42,8 +42,8 @@ export function renderRule(source: ResolvedRule, index: number, family: Family, 
   const fixed: Match[] = [];
   const blocks: Block[] = [];
   if (!protocolMatches(source, family, fixed, blocks)) return [];
-  const from = named(source.source, family, verdicts.setName);
-  const to = named(source.destination, family, verdicts.setName);
+  const from = named(source.source, family, verdicts.setNames);
+  const to = named(source.destination, family, verdicts.setNames);
   if (!from || !entityMatches(from, 'src', family, fixed, blocks)) return [];
   if (!to || !entityMatches(to, 'dst', family, fixed, blocks)) return [];
   const multiple = blocks.filter((b) => b.negative || b.alternatives.length > 1);
@@ -119,19 +119,23 @@ function notIcmpMatches(
 
 const isFamily = (net: string, family: Family): boolean => net.includes(':') === (family === 6);
 
-/** With sets as they are called in the kernel; null: it asks one that is vacant, so it matches nothing. */
-function named(entity: ResolvedEntity, family: Family, setName: SetName): ResolvedEntity | null {
-  const { ports, sets, notSets, portSets, notPortSets } = entity;
-  if (sets.length + notSets.length + portSets.length + notPortSets.length === 0) return entity;
-  const standing = (ids: readonly SetId[]) => ids.flatMap((id) => setName(id, family) ?? []);
-  const of = { sets: standing(sets), portSets: standing(portSets) };
-  if (of.sets.length < sets.length) return null;
-  if (portSets.length > 0 && of.portSets.length + ports.length === 0) return null;
-  return { ...entity, ...of, notSets: standing(notSets), notPortSets: standing(notPortSets) };
+/** One side of a rule with sets as they are called in the kernel: of each of `sets` one or the other has to hold the address. */
+interface NamedEntity extends Omit<ResolvedEntity, 'sets'> {
+  readonly sets: readonly (readonly SetId[])[];
+}
+/** null: it asks a set that is vacant, so it matches nothing. */
+function named(entity: ResolvedEntity, family: Family, setNames: SetNames): NamedEntity | null {
+  const names = (ids: readonly SetId[]) => ids.map((id) => setNames(id, family));
+  const sets = names(entity.sets);
+  const portSets = names(entity.portSets).flat();
+  if (sets.some((any) => any.length === 0)) return null;
+  if (entity.portSets.length > 0 && portSets.length + entity.ports.length === 0) return null;
+  const [notSets, notPortSets] = [names(entity.notSets).flat(), names(entity.notPortSets).flat()];
+  return { ...entity, sets, portSets, notSets, notPortSets };
 }
 
 function entityMatches(
-  entity: ResolvedEntity,
+  entity: NamedEntity,
   side: 'src' | 'dst',
   family: Family,
   fixed: Match[],
@@ -146,13 +150,17 @@ function entityMatches(
   // One line holds one address match, so a negated one stands there only if it is alone.
   if (wanted.length === 0 && notNets.length === 1) fixed.push({ m: side, net: notNets[0], negate: true });
   else if (notNets.length > 0) blocks.push({ negative: true, alternatives: notNets.map((net) => [{ m: side, net }]) });
-  for (const set of entity.sets) fixed.push({ m: `${side}-set`, set });
+  for (const any of entity.sets) {
+    const alternatives = any.map((set): Match[] => [{ m: `${side}-set`, set }]);
+    if (any.length === 1) fixed.push(...alternatives[0]);
+    else blocks.push({ negative: false, alternatives });
+  }
   for (const set of entity.notSets) fixed.push({ m: `${side}-set`, set, negate: true });
   portMatches(entity, side, fixed, blocks);
   return true;
 }
 
-function portMatches(entity: ResolvedEntity, side: 'src' | 'dst', fixed: Match[], blocks: Block[]): void {
+function portMatches(entity: NamedEntity, side: 'src' | 'dst', fixed: Match[], blocks: Block[]): void {
   const m = side === 'src' ? 'sports' : 'dports';
   const alternatives: Match[][] = [
     ...slots(entity.ports).map((ports): Match[] => [{ m, ports }]),

@@ -153,6 +153,13 @@ const SETS: readonly Scenario[] = [
     more: [netset('s', { p: '' }, ['192.0.0.0/8', '198.51.100.7/24', '2001:db8::5/32'])],
   }),
   admits({ selector: "has(p) || app == 'lb'" }, 'lb office', { more: [netset('s', { p: '' }, OFFICE)] }),
+  admits({ notSelector: "has(p) || app == 'lb'" }, 'web api dev probe out', { more: [netset('s', { p: '' }, OFFICE)] }),
+  admits({ selector: "has(p) || role == 'client'", notSelector: "has(p) || app == 'lb'" }, 'api dev', {
+    more: [netset('s', { p: '' }, OFFICE)],
+  }),
+  admits({ selector: "has(p) || role == 'client'", notSelector: "q == '1' || app == 'lb'" }, 'api dev out', {
+    more: [netset('s', { p: '', q: '1' }, OFFICE), netset('t', { p: '' }, [...OUTSIDE, '203.0.113.0/24'])],
+  }),
   admits({ selector: 'has(p)' }, '', { namespace: 'prod', more: [netset('s', { p: '' }, OUTSIDE)] }),
   admits({ selector: 'has(p)', namespaceSelector: 'global()' }, 'out', {
     namespace: 'prod',

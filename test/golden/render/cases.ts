@@ -120,6 +120,24 @@ export const cases: readonly Case[] = [
     ],
   },
   {
+    name: 'rule-selectors-with-networks',
+    resources: [
+      ...ingress(
+        { action: 'Allow', source: { selector: "app == 'web' || has(office)" } },
+        { action: 'Allow', source: { notSelector: "app == 'web' || has(office)" } },
+        { action: 'Allow', source: { selector: 'has(office)' } },
+        {
+          action: 'Deny',
+          protocol: 'TCP',
+          source: { selector: "app == 'web' || has(office)" },
+          destination: { selector: "app == 'web' || has(office)", ports: [80] },
+        },
+        { action: 'Log', source: { selector: "app == 'web' || has(office)" } },
+      ),
+      resource('NetworkSet', 'prod/office', { nets: ['192.0.2.0/24', '2001:db8::/32'] }, { office: '' }),
+    ],
+  },
+  {
     name: 'rule-icmp',
     resources: ingress(
       { action: 'Allow', protocol: 'ICMP', icmp: { type: 8, code: 0 } },

@@ -148,6 +148,7 @@ function bench({ backend, sets: setBackend }: Machine): Bench {
   const apply = async () => {
     expect((await sets.applyUpdates()).failures).toEqual([]);
     const outcome = await chains.apply();
+    expect((await sets.applyRemovals()).failures).toEqual([]);
     await sets.applyDeletes();
     return outcome;
   };
@@ -533,7 +534,8 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       const changes = engine.flush();
       sets.update(changes.sets);
       chains.update(changes);
-      const steps = [await sets.applyUpdates(), await chains.apply(), await sets.applyDeletes()];
+      const steps = [await sets.applyUpdates(), await chains.apply(), await sets.applyRemovals()];
+      steps.push(await sets.applyDeletes());
       return steps.map(({ written, failures }) => [written, ...failures]);
     };
     const addresses = ['10.65.0.9/32', 'fd00:65::9/128'];
@@ -547,7 +549,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
         await traffic.more();
         expect((await b.change(nets(now))).failures).toEqual([]);
         expect(reach('b', 'a')).toBe(now === wide);
-        expect(await restarted()).toEqual([[0], [0], [0]]);
+        expect(await restarted()).toEqual([[0], [0], [0], [0]]);
       }
       await traffic.more();
     } finally {
@@ -561,7 +563,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       const found = JSON.parse(ns.sh(`nft -j list sets ${family}`)).nftables as {
         set?: { name: string; flags?: string[]; elem?: unknown[] };
       }[];
-      // Those that hold networks: the rules for the other sets, and that for this one, ask no more than what it holds now.
+      // Those that hold networks: the rules that ask others ask those of addresses alone.
       const intervals = found
         .filter(({ set }) => set?.flags?.includes('interval') && set.elem)
         .map(({ set }) => set!.name);
@@ -573,7 +575,65 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
     expect(await b.sets.check()).toBe(false);
     await b.apply();
     expect(reach('b', 'a')).toBe(true);
-    expect(await restarted()).toEqual([[0], [0], [0]]);
+    expect(await restarted()).toEqual([[0], [0], [0], [0]]);
+  });
+
+  describe.runIf(kind === 'nftables')('a member of a set is one at each step', () => {
+    const nets = (list: readonly string[]) => resource('GlobalNetworkSet', 'nets', { nets: list }, { kind: 'nets' });
+    const ours = ['10.65.0.1/32', '10.65.0.2/32', 'fd00:65::1/128', 'fd00:65::2/128'];
+    const all = ['10.65.0.0/30', 'fd00:65::/126'];
+    const address = ['192.0.2.1/32', '2001:db8::1/128'];
+    const network = ['192.0.2.0/24', '2001:db8::/64'];
+    const cluster = (list: readonly string[]) => [
+      ...[open, endpoint('a', 1), endpoint('b', 2), nets(list)],
+      policy('to-b', { ingress: [{ action: 'Allow', source: { selector: "kind == 'nets'" } }] }),
+      policy('to-a', {
+        selector: "name == 'a'",
+        ingress: [{ action: 'Deny', source: { notSelector: "kind == 'nets'" } }, { action: 'Allow' }],
+      }),
+    ];
+    const stepByStep = async ({ engine, sets, chains }: Bench, resources: readonly AnyResource[]) => {
+      for (const value of resources) engine.onUpdate(updateOf(value));
+      const changes = engine.flush();
+      sets.update(changes.sets);
+      chains.update(changes);
+      const steps = [() => sets.applyUpdates(), () => chains.apply()];
+      for (const step of [...steps, () => sets.applyRemovals(), () => sets.applyDeletes()]) {
+        expect((await step()).failures).toEqual([]);
+        expect([reach('a', 'b'), reach('b', 'a')]).toEqual([true, true]);
+      }
+      expect(await sets.check()).toBe(true);
+    };
+
+    test('also where its address becomes part of a network, or is left of one', async () => {
+      await b.change(...cluster(ours));
+      for (const more of [[], network])
+        for (const list of [ours, all, ours, [...ours, ...address], [...all, ...address], [...ours, ...address]])
+          await stepByStep(b, [nets([...list, ...more])]);
+    });
+
+    test('also where an earlier version had all members in one set', async () => {
+      const earlier = bench(machine());
+      for (const value of cluster([...ours, ...network])) earlier.engine.onUpdate(updateOf(value));
+      const { sets, chains, hooks } = earlier.engine.flush();
+      const one = (id: string) => id.replace(/^[an](?=s:)/, '');
+      const asOne = (match: Match): Match => ('set' in match ? { ...match, set: one(match.set) } : match);
+      earlier.sets.update(sets.map((set) => ({ ...set, id: one(set.id), type: 'hash:net', other: undefined })));
+      const rules = chains.flatMap(({ chain, ...of }) => {
+        if (!chain) return [];
+        const changed = chain.rules.map((rule) => ({ ...rule, match: rule.match.map(asOne) }));
+        return [{ ...of, chain: { ...chain, rules: changed } }];
+      });
+      earlier.chains.update({ chains: rules, ...(hooks && { hooks }) });
+      expect((await earlier.apply()).failures).toEqual([]);
+      const setsNow = () => [...ns.sh('nft list sets').matchAll(/set (\S+) \{/g)].map(([, name]) => name).sort();
+      const before = setsNow();
+      await stepByStep(bench(machine()), cluster([...all, ...address]));
+      const after = setsNow();
+      expect(before).toHaveLength(2);
+      expect(after).toHaveLength(4);
+      expect(after.filter((name) => before.includes(name))).toEqual([]);
+    });
   });
 
   test('what a stranger does to our chains, hooks and sets is repaired within a second, and his own rules stay', async () => {
@@ -584,6 +644,7 @@ describe.each(['iptables-nft', 'iptables-legacy', 'nftables'] as const)('%s', (k
       steps: [
         step('sets', () => b.sets.applyUpdates()),
         step('chains', () => b.chains.apply()),
+        step('set removals', () => b.sets.applyRemovals()),
         step('set deletes', () => b.sets.applyDeletes()),
       ],
       ...{ clock: realClock, log: silentLog, metrics: createMetrics() },

@@ -153,8 +153,9 @@ function makeKernel(variant: Variant) {
     chains.update(changes);
     const made = await sets.applyUpdates();
     const written = await chains.apply();
+    const removed = await sets.applyRemovals();
     await sets.applyDeletes();
-    const failures = [...made.failures, ...written.failures];
+    const failures = [...made.failures, ...written.failures, ...removed.failures];
     if (failures.length > 0) throw new Error(`the kernel refused: ${JSON.stringify(failures)}`);
   }
   return { engine, become, close: () => runner.close() };

@@ -76,24 +76,67 @@ describe('sets', () => {
     expect(kernel.sets.get('cali40a')?.members).toEqual(new Set(['10.0.0.5']));
   });
 
-  test('a set that takes the place of another begins with its members, and the other goes; also there and back', async () => {
-    const { kernel, sets } = bench();
-    const instead = (id: string, like: string, added: string[], removed: string[] = []) => [
-      { ...set(id, added, removed), like },
-      gone(like),
+  describe('of two that hold the members of one', () => {
+    const two = (addresses: [added: string[], removed?: string[]], networks: [added: string[], removed?: string[]]) => [
+      { ...set('a', ...addresses), other: 'n' },
+      { ...set('n', ...networks), other: 'a' },
     ];
-    sets.update([set('a', ['10.0.0.1', '10.0.0.2'])]);
-    await sets.applyUpdates();
-    sets.update(instead('b', 'a', ['10.0.1.0/24'], ['10.0.0.1']));
-    await sets.applyUpdates();
-    expect(kernel.sets.get('cali40b')?.members).toEqual(new Set(['10.0.0.2', '10.0.1.0/24']));
-    expect(kernel.sets.get('cali40a')?.members).toEqual(new Set(['10.0.0.1', '10.0.0.2']));
-    sets.update([...instead('a', 'b', ['10.0.0.3'], ['10.0.1.0/24']), ...instead('b', 'a', ['10.0.2.0/24'])]);
-    await sets.applyUpdates();
-    await sets.applyDeletes();
-    expect([...kernel.sets.keys()]).toEqual(['cali40b']);
-    expect(kernel.sets.get('cali40b')?.members).toEqual(new Set(['10.0.0.2', '10.0.0.3', '10.0.2.0/24']));
-    expect(sets.size).toBe(1);
+    const contents = ({ kernel }: ReturnType<typeof bench>) =>
+      [...kernel.sets].map(([name, { members }]) => `${name} ${[...members]}`);
+
+    test('what leaves one while something comes into the other leaves when rules have changed', async () => {
+      const b = bench();
+      b.sets.update([{ ...set('a', ['10.0.0.1', '10.0.0.2']), other: 'n' }]);
+      await b.sets.applyUpdates();
+      expect(await b.sets.applyRemovals()).toEqual({ written: 0, failures: [] });
+      b.sets.update(two([['10.0.0.3'], ['10.0.0.1']], [['10.0.0.0/31']]));
+      await b.sets.applyUpdates();
+      expect(contents(b)).toEqual(['cali40a 10.0.0.1,10.0.0.2,10.0.0.3', 'cali40n 10.0.0.0/31']);
+      expect(await b.sets.check()).toBe(true);
+      expect(await b.sets.applyRemovals()).toEqual({ written: 1, failures: [] });
+      expect(contents(b)).toEqual(['cali40a 10.0.0.2,10.0.0.3', 'cali40n 10.0.0.0/31']);
+      // Rules know both now; what goes the other way is in both for a moment.
+      b.sets.update(two([['10.0.0.0', '10.0.0.1']], [[], ['10.0.0.0/31']]));
+      await b.sets.applyUpdates();
+      expect(contents(b)).toEqual(['cali40a 10.0.0.2,10.0.0.3,10.0.0.0,10.0.0.1', 'cali40n 10.0.0.0/31']);
+      await b.sets.applyRemovals();
+      expect(contents(b)[1]).toBe('cali40n ');
+      expect(await b.sets.check()).toBe(true);
+    });
+
+    test('what leaves one by itself leaves at once, but not before rules were written', async () => {
+      const b = bench();
+      b.kernel.sets.set('cali40a', { type: 'hash:net', members: new Set(['10.0.0.1', '10.0.0.2']) });
+      b.kernel.sets.set('cali40n', { type: 'hash:net', members: new Set(['10.0.0.0/31']) });
+      // An earlier run may have ended before it had written its rules.
+      b.sets.update(two([['10.0.0.2']], [['10.0.0.0/31']]));
+      await b.sets.applyUpdates();
+      await b.sets.applyUpdates();
+      expect(contents(b)[0]).toBe('cali40a 10.0.0.1,10.0.0.2');
+      await b.sets.applyRemovals();
+      expect(contents(b)[0]).toBe('cali40a 10.0.0.2');
+      b.sets.update(two([[], ['10.0.0.2']], [[]]));
+      await b.sets.applyUpdates();
+      expect(contents(b)[0]).toBe('cali40a ');
+    });
+
+    test('while the kernel refuses the one, the other keeps what leaves it; one that is not wanted keeps nothing', async () => {
+      const b = bench();
+      b.kernel.refusesOne = true;
+      b.sets.update([{ ...set('a', ['10.0.0.1']), other: 'n' }]);
+      await b.sets.applyUpdates();
+      b.kernel.refused.add('cali40n');
+      b.sets.update(two([[], ['10.0.0.1']], [['10.0.0.0/31']]));
+      for (let i = 0; i < 2; i++) {
+        await b.sets.applyUpdates();
+        await b.sets.applyRemovals();
+        expect(contents(b)).toEqual(['cali40a 10.0.0.1']);
+      }
+      b.sets.update([gone('n')]);
+      await b.sets.applyUpdates();
+      await b.sets.applyRemovals();
+      expect(contents(b)).toEqual(['cali40a ']);
+    });
   });
 
   test('a set that the kernel refuses harms only itself, and is read and tried again', async () => {

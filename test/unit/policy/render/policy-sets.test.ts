@@ -18,41 +18,50 @@ const changes = (
   profiles: new Map(),
   endpoints: new Map(),
 });
-const short = ({ id, type, family, members, like }: SetChange): string => {
+const short = ({ id, type, family, members }: SetChange): string => {
   const delta = members
     ? [...[...members.added].map((m) => `+${m}`), ...[...members.removed].map((m) => `-${m}`)]
     : ['gone'];
-  return [`${family} ${id} ${type}`, ...(like === undefined ? [] : [`like ${like}`]), ...delta].join(' ');
+  return [`${family} ${id} ${type}`, ...delta].join(' ');
 };
 
 describe('with nftables', () => {
   const config = { ...DEFAULT_RENDER_CONFIG, dispatch: 'map' as const };
 
-  test('a set of addresses alone has a name and a type of its own, in each family by itself', () => {
+  test('addresses and networks are apart, in each family by itself, and each knows the other', () => {
     const sets = new PolicySets(config);
     const first = sets.apply(changes(nets, nets, ['10.0.0.1/32', 'fd00::1/128', 'fd00:1::/64']));
-    expect(first.changes.map(short)).toEqual(['4 as:1 hash:ip +10.0.0.1', '6 s:1 hash:net +fd00::1 +fd00:1::/64']);
+    expect(first.changes.map(short)).toEqual([
+      '4 as:1 hash:ip +10.0.0.1',
+      '6 as:1 hash:ip +fd00::1',
+      '6 ns:1 hash:net +fd00:1::/64',
+    ]);
+    expect(first.changes.map(({ other }) => other)).toEqual(['ns:1', 'ns:1', 'as:1']);
     expect(first.renamed.size).toBe(0);
-    expect([sets.nameOf('s:1', 4), sets.nameOf('s:1', 6)]).toEqual(['as:1', 's:1']);
+    expect([sets.namesOf('s:1', 4), sets.namesOf('s:1', 6)]).toEqual([['as:1'], ['as:1', 'ns:1']]);
   });
 
-  test('with its first network it is another set that begins with the same members, and again when the last one goes', () => {
-    const sets = new PolicySets(config);
-    sets.apply(changes(nets, nets, ['10.0.0.1/32']));
-    const joined = sets.apply(changes(nets, undefined, ['10.1.0.0/16', '10.0.0.2/32'], ['10.0.0.1/32']));
-    expect(joined.changes.map(short)).toEqual([
-      '4 s:1 hash:net like as:1 +10.1.0.0/16 +10.0.0.2 -10.0.0.1',
-      '4 as:1 hash:ip gone',
+  test('networks stand while there are any, addresses while there are any or nothing else', () => {
+    const sets = new PolicySets({ ...config, families: [4] });
+    const apply = (added: string[], removed: string[] = []) => {
+      const { changes: told, renamed } = sets.apply(changes(nets, undefined, added, removed));
+      return [sets.namesOf('s:1', 4).join(), renamed.size, ...told.map(short)];
+    };
+    sets.apply(changes(nets, nets));
+    expect(apply(['10.0.0.1/32'])).toEqual(['as:1', 0, '4 as:1 hash:ip +10.0.0.1']);
+    expect(apply(['10.1.0.0/16', '10.0.0.2/32'], ['10.0.0.1/32'])).toEqual([
+      ...['as:1,ns:1', 1, '4 as:1 hash:ip +10.0.0.2 -10.0.0.1', '4 ns:1 hash:net +10.1.0.0/16'],
     ]);
-    expect([...joined.renamed]).toEqual(['s:1']);
-    expect([sets.nameOf('s:1', 4), sets.nameOf('s:1', 6)]).toEqual(['s:1', 'as:1']);
-    const more = sets.apply(changes(nets, undefined, ['10.2.0.0/16'], ['10.1.0.0/16']));
-    expect(more.changes.map(short)).toEqual(['4 s:1 hash:net +10.2.0.0/16 -10.1.0.0/16']);
-    expect(more.renamed.size).toBe(0);
-    const left = sets.apply(changes(nets, undefined, [], ['10.2.0.0/16']));
-    expect(left.changes.map(short)).toEqual(['4 as:1 hash:ip like s:1 -10.2.0.0/16', '4 s:1 hash:net gone']);
-    expect(sets.apply(changes(nets, null)).changes.map(short)).toEqual(['4 as:1 hash:ip gone', '6 as:1 hash:ip gone']);
-    expect(sets.nameOf('s:1', 4)).toBe('s:1');
+    expect(apply(['10.2.0.0/16'], ['10.1.0.0/16'])).toEqual([
+      ...['as:1,ns:1', 0, '4 ns:1 hash:net +10.2.0.0/16 -10.1.0.0/16'],
+    ]);
+    expect(apply([], ['10.0.0.2/32'])).toEqual(['ns:1', 1, '4 as:1 hash:ip gone']);
+    expect(apply(['10.0.0.3/32'])).toEqual(['as:1,ns:1', 1, '4 as:1 hash:ip +10.0.0.3']);
+    expect(apply([], ['10.2.0.0/16'])).toEqual(['as:1', 1, '4 ns:1 hash:net gone']);
+    expect(apply([], ['10.0.0.3/32'])).toEqual(['as:1', 0, '4 as:1 hash:ip -10.0.0.3']);
+    expect(apply(['10.3.0.0/16'])).toEqual(['ns:1', 1, '4 as:1 hash:ip gone', '4 ns:1 hash:net +10.3.0.0/16']);
+    expect(sets.apply(changes(nets, null)).changes.map(short)).toEqual(['4 ns:1 hash:net gone']);
+    expect(sets.namesOf('s:1', 4)).toEqual(['s:1']);
   });
 
   test.each([
@@ -60,7 +69,7 @@ describe('with nftables', () => {
     ['6', '::/0', '::/1', '8000::/1'],
   ])('IPv%s: everything is two halves, and a half that is a member by itself outlives it', (family, all, low, high) => {
     const sets = new PolicySets({ ...config, families: family === '4' ? [4] : [6] });
-    const id = `${family} s:1 hash:net`;
+    const id = `${family} ns:1 hash:net`;
     const apply = (added: string[], removed: string[] = []) =>
       sets.apply(changes(nets, undefined, added, removed)).changes.map(short);
     expect(sets.apply(changes(nets, nets, [low])).changes.map(short)).toEqual([`${id} +${low}`]);
@@ -78,13 +87,12 @@ describe('with nftables', () => {
     ]);
   });
 
-  test('another configuration may want the other names', () => {
+  test('another form of dispatch needs another renderer as soon as there are sets', () => {
     const sets = new PolicySets(DEFAULT_RENDER_CONFIG);
-    sets.apply(changes(nets, nets, ['10.0.0.1/32', 'fd00:1::/64']));
-    const changed = sets.configure(config);
-    expect(changed.changes.map(short)).toEqual(['4 as:1 hash:ip like s:1', '4 s:1 hash:net gone']);
-    expect([...changed.renamed]).toEqual(['s:1']);
-    expect(sets.configure(config).changes).toEqual([]);
+    sets.configure(config);
+    expect(sets.apply(changes(nets, nets, ['10.0.0.1/32'])).changes.map(({ id }) => id)).toEqual(['as:1', 'as:1']);
+    sets.configure({ ...config, floatingIps: true });
+    expect(() => sets.configure(DEFAULT_RENDER_CONFIG)).toThrow('needs a new renderer');
   });
 });
 
