@@ -1,5 +1,13 @@
 import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
-import { felixSpec, type InvalidObject, type SyncSink, type SyncStatus, type Update } from '#datastore';
+import {
+  ALLOW_ALL_PROFILE,
+  allowAllProfile,
+  felixSpec,
+  type InvalidObject,
+  type SyncSink,
+  type SyncStatus,
+  type Update,
+} from '#datastore';
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
 import { type BandwidthLimits, bandwidthLimits } from './bandwidth.ts';
 import type { Bgp } from './bgp.ts';
@@ -118,6 +126,9 @@ export class Pipeline implements SyncSink {
 
   constructor(options: PipelineOptions) {
     this.#o = options;
+    // It is in no datastore, and every host endpoint that kube-controllers make names it.
+    const builtIn = { kind: 'Profile', id: ALLOW_ALL_PROFILE, value: allowAllProfile(), revision: 0n } as const;
+    options.policy.onUpdate(builtIn);
     this.#inbox = new Inbox(options.clock, {
       onUpdate: (update) => this.#take(update),
       onDrained: (since) => this.#turn(since),
@@ -198,6 +209,7 @@ export class Pipeline implements SyncSink {
   #take(update: Update): void {
     this.#isWhole = false;
     if (this.#revision === null || update.revision > this.#revision) this.#revision = update.revision;
+    if (update.kind === 'Profile' && update.id === ALLOW_ALL_PROFILE) return;
     for (const what of this.#o.cluster.onUpdate(update)) this.#dirty.add(what);
     this.#o.policy.onUpdate(update);
     if (update.kind === 'WorkloadEndpoint') this.#o.endpoints.onUpdate(update);

@@ -144,3 +144,20 @@ test('a pass that begins while a turn is under way is given nothing; that turn a
   expect(rig.passes[1].routes.size).toBe(100);
   expect(rig.passes[1].changes.chains.length).toBeGreaterThan(200);
 });
+
+test('the profile that allows all is there without being stored, and nothing that is stored takes its place', async () => {
+  const name = 'projectcalico-default-allow';
+  rig.pipeline.onUpdates([updateOf(resource('Profile', name, { ingress: [{ action: 'Deny' }] }))]);
+  const endpoint = workload(1);
+  rig.pipeline.onUpdates([updateOf({ ...endpoint, spec: { ...endpoint.spec, profiles: [name] } } as AnyResource)]);
+  rig.pipeline.onUpdates([updateOf(resource('Profile', name, {}), false)]);
+  while (rig.passes.length < 2) {
+    await takenIn();
+    await rig.release();
+  }
+  const chains = rig.passes[1].changes.chains.filter((chain) => /^cali-pr[io]-/.test(chain.name));
+  expect(chains.map(({ name: chain, chain: made }) => [chain.slice(0, 9), made?.rules])).toMatchObject([
+    ['cali-pro-', [{ match: [], action: { do: 'goto', chain: 'cali-allow' } }]],
+    ['cali-pri-', [{ match: [], action: { do: 'goto', chain: 'cali-allow' } }]],
+  ]);
+});
