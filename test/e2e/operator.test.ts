@@ -62,6 +62,66 @@ describe('tsnetctl', () => {
     expect(invalid.stdout + invalid.stderr).toMatch(/policy\.yaml.*action|action.*policy\.yaml/s);
   });
 
+  test('explain says of a connection what packets find, and of a staged policy what it would do', async () => {
+    const node = lab().node('node-1');
+    const explain = async (from: string, to: string, at: 0 | 1) => {
+      const named = (name: string) => lab().workloads.find((w) => w.name === name)?.interfaceName;
+      const end = (name: string) => named(name) ?? lab().host(name).addresses[at];
+      const argv = ['--from', end(from), '--to', end(to), '--port', '8080', '--ip-version', at === 0 ? '4' : '6'];
+      return (await node.ctl(['explain', ...argv])) as {
+        verdict: string;
+        steps: { policy: string | null; action: string }[];
+        destination: { address: string };
+        staged: { verdict: string; policies: { policy: string }[] };
+      };
+    };
+    const file = lab().state.path('staged.yaml');
+    const staged = `apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: shut-web}
+spec: {order: 0, selector: app == 'web', types: [Ingress], ingress: [{action: Deny}]}
+`;
+    writeFileSync(file, staged);
+    await ctl('create', '-f', file);
+    // Another change, which packets show, so that the agents have seen the staged one before.
+    writeFileSync(
+      file,
+      staged.replace('Staged', '').replace('shut-web', 'shut-client').replace("== 'web'", "== 'client'"),
+    );
+    await ctl('create', '-f', file);
+    await waitReach(lab(), 'web-1', 'client-1', false);
+    for (const [from, to, allowed] of [
+      ['client-1', 'web-2', true],
+      ['web-1', 'web-2', false],
+      ['office', 'web-2', true],
+      ['web-1', 'client-1', false],
+      ['web-2', 'office', true],
+    ] as const) {
+      await waitReach(lab(), from, to, allowed);
+      for (const at of [0, 1] as const) {
+        const said = await explain(from, to, at);
+        const what = [from, to, at];
+        expect([...what, said.verdict]).toEqual([...what, allowed ? 'Allow' : 'Deny']);
+        expect(said.destination.address).toBe(lab().host(to).addresses[at]);
+        expect(said.steps.at(-1)?.action).toBe(said.verdict);
+        const isStaged = to === 'web-2';
+        expect(said.staged).toMatchObject({
+          verdict: isStaged ? 'Deny' : said.verdict,
+          policies: isStaged ? [{ policy: 'StagedGlobalNetworkPolicy/shut-web' }] : [],
+        });
+      }
+    }
+    expect((await explain('web-1', 'client-1', 0)).steps.at(-1)).toMatchObject({
+      policy: 'GlobalNetworkPolicy/shut-client',
+      rule: 0,
+    });
+    await ctl('delete', 'gnp', 'shut-client');
+    await ctl('delete', 'sgnp', 'shut-web');
+    const unknown = await node.tsnetctl(['explain', '--from', 'nobody', '--to', '192.0.2.1', '--port', '1']);
+    expect([unknown.code, unknown.stdout]).toEqual([1, '']);
+    expect(unknown.stderr).toContain("--from 'nobody' is not there");
+  });
+
   test('node status, bgp peers and bgp routes', async () => {
     const node = lab().node('node-1');
     const status = (await node.ctl(['node', 'status'])) as Record<string, unknown>;
