@@ -89,9 +89,12 @@ export class ChainReconciler {
     });
   }
 
-  /** Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it. */
-  check(): Promise<boolean> {
-    return this.#inTurn(() => this.#check());
+  /**
+   * Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it.
+   * @param onTurn when what was being written before has ended
+   */
+  check(onTurn?: () => void): Promise<boolean> {
+    return this.#inTurn(() => this.#check(onTurn));
   }
   apply(): Promise<ChainOutcome> {
     return this.#inTurn(() => this.#apply());
@@ -103,7 +106,8 @@ export class ChainReconciler {
     return mine;
   }
 
-  async #check(): Promise<boolean> {
+  async #check(onTurn?: () => void): Promise<boolean> {
+    onTurn?.();
     let changed = false;
     await this.#eachFamily(async (family, tables) => {
       if (tables.every(({ reconciler }) => reconciler.isVacant)) {

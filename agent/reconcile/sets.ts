@@ -118,9 +118,10 @@ export class SetReconciler {
   /**
    * Whether the kernel's sets look as we left them, by name, type and number of members, and, some sets each time, by the members themselves;
    * asks for a resync if not.
+   * @param onTurn when what was being written before has ended
    */
-  check(): Promise<boolean> {
-    return this.#inTurn(() => this.#check());
+  check(onTurn?: () => void): Promise<boolean> {
+    return this.#inTurn(() => this.#check(onTurn));
   }
   /**
    * Makes missing sets, repairs and updates the others. A set that the kernel refuses harms only itself. What leaves a set may be covered by what comes into
@@ -152,7 +153,8 @@ export class SetReconciler {
     return mine;
   }
 
-  async #check(): Promise<boolean> {
+  async #check(onTurn?: () => void): Promise<boolean> {
+    onTurn?.();
     if (this.#readNeeded) return true;
     const states = await this.#o.backend.list();
     const right = await inSlices(this.#o.clock, this.#look.looksRight(states));

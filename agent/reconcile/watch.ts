@@ -4,8 +4,8 @@ import type { ChainReconciler } from './chains.ts';
 import type { SetReconciler } from './sets.ts';
 
 export interface WatchOptions {
-  readonly chains: ChainReconciler;
-  readonly sets: SetReconciler;
+  readonly chains: Pick<ChainReconciler, 'readAhead' | 'check'>;
+  readonly sets: Pick<SetReconciler, 'check'>;
   /** Whose changes the kernel tells of, and whether a change that it tells of was our own. */
   readonly filter: {
     readonly news: { readonly rules: boolean; readonly sets: boolean };
@@ -36,6 +36,8 @@ export class RuleWatch {
   #looking = false;
   #again = false;
   #stopped = false;
+  /** How long the looks of this time took. */
+  #spent: Milliseconds = 0;
 
   constructor(options: WatchOptions) {
     this.#o = options;
@@ -78,15 +80,26 @@ export class RuleWatch {
   #poll(delay: Milliseconds): void {
     if (this.#stopped) return;
     const ask = async () => {
-      const started = this.#o.clock.now();
       const { rules, sets } = this.#o.filter.news;
+      this.#spent = 0;
       if (!rules || !sets) await this.#look(!rules);
-      this.#poll(Math.max(ASK_EVERY, (this.#o.clock.now() - started) * SHARE));
+      this.#poll(Math.max(ASK_EVERY, this.#spent * SHARE));
     };
     this.#timers.set(
       'poll',
       this.#o.clock.after(delay, () => void ask()),
     );
+  }
+
+  /** A look that waits for a write to end, which may wait for a lock, costs nothing meanwhile. */
+  async #timed(part: { check(onTurn: () => void): Promise<boolean> }): Promise<boolean> {
+    const { clock } = this.#o;
+    let began = clock.now();
+    const found = await part.check(() => {
+      began = clock.now();
+    });
+    this.#spent += clock.now() - began;
+    return found;
   }
 
   async #look(chains: boolean): Promise<void> {
@@ -97,8 +110,8 @@ export class RuleWatch {
     }
     this.#looking = true;
     try {
-      const changed = chains && (await this.#o.chains.check());
-      if (!(await this.#o.sets.check()) || changed) this.#o.onDirty();
+      const changed = chains && (await this.#timed(this.#o.chains));
+      if (!(await this.#timed(this.#o.sets)) || changed) this.#o.onDirty();
     } catch (error) {
       this.#o.log.warn({ error: messageOf(error) }, 'chains and sets could not be read back');
     } finally {

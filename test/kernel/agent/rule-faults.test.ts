@@ -10,6 +10,7 @@ import { createNftables, NftSocket } from '../../../agent/kernel/nftables/index.
 import { createRunner, type Runner } from '../../../agent/kernel/runner.ts';
 import type { RuleBackend } from '../../../agent/kernel/types.ts';
 import { ChainReconciler } from '../../../agent/reconcile/chains.ts';
+import { RuleWatch } from '../../../agent/reconcile/watch.ts';
 import { enterNamespace, type Namespace, until } from '../namespace.ts';
 
 /** A program that fails, hangs, lies or dies, in the place of the one that writes rules: what the reconciler makes of it. */
@@ -512,6 +513,37 @@ describe('the lock of legacy iptables', () => {
     b.clock.advance(again! + 1000);
     expect((await b.chains.apply()).failures).toEqual([]);
   });
+});
+
+test('a look at the rules that had to wait for a write is followed by the next as soon as one that had not', async () => {
+  const clock = new FakeClock();
+  const looks: { onTurn: () => void; end: () => void }[] = [];
+  const watch = new RuleWatch({
+    chains: {
+      readAhead: async () => {},
+      check: (onTurn = () => {}) => new Promise((done) => looks.push({ onTurn, end: () => done(false) })),
+    },
+    sets: { check: async () => true },
+    filter: { news: { rules: false, sets: false }, isOurs: () => true },
+    ...{ clock, log: silentLog, onDirty: () => {} },
+  });
+  const look = async (wait: number, took: number) => {
+    clock.advance(wait);
+    looks.at(-1)?.onTurn();
+    clock.advance(took);
+    looks.at(-1)?.end();
+    await new Promise((done) => setImmediate(done));
+  };
+  clock.advance(500);
+  await look(20_000, 10);
+  clock.advance(500);
+  expect(looks).toHaveLength(2);
+  await look(0, 300);
+  clock.advance(1_199);
+  expect(looks).toHaveLength(2);
+  clock.advance(1);
+  expect(looks).toHaveLength(3);
+  watch.stop();
 });
 
 describe('the runner', () => {
