@@ -18,10 +18,16 @@ export const realClock: Clock = {
   now: () => performance.now(),
   date: () => new Date(),
   after: (delay, fire) => {
-    const timer = setTimeout(fire, delay);
+    let timer: NodeJS.Timeout;
+    const arm = (left: Milliseconds) => {
+      timer = setTimeout(() => (left > LONGEST ? arm(left - LONGEST) : fire()), Math.min(left, LONGEST));
+    };
+    arm(delay);
     return () => clearTimeout(timer);
   },
 };
+/** A timer of Node.js that is to wait longer, which is 24 days, fires at once. */
+const LONGEST: Milliseconds = 0x7fff_ffff;
 
 /** A clock that moves only when told to; timers fire in order of their time, then of their making. */
 export class FakeClock implements Clock {

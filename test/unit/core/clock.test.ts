@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest';
-import { Backoff, FakeClock, sleep } from '#core';
+import { afterEach, expect, test, vi } from 'vitest';
+import { Backoff, FakeClock, realClock, sleep } from '#core';
+
+afterEach(() => void vi.useRealTimers());
 
 test('timers fire at their time, in order, also those set on the way', () => {
   const clock = new FakeClock();
@@ -14,6 +16,21 @@ test('timers fire at their time, in order, also those set on the way', () => {
   clock.advance(100);
   expect(fired).toEqual(['a10', 'c15', 'b20']);
   expect(clock.pending).toBe(0);
+});
+
+test('a timer may wait for months, and may be taken back meanwhile', () => {
+  vi.useFakeTimers();
+  const [month, fired] = [30 * 86_400_000, [] as string[]];
+  realClock.after(2 * month, () => fired.push('two'));
+  const cancel = realClock.after(3 * month, () => fired.push('three'));
+  vi.advanceTimersByTime(2 * month - 1);
+  expect(fired).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(fired).toEqual(['two']);
+  cancel();
+  vi.advanceTimersByTime(2 * month);
+  expect(fired).toEqual(['two']);
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test('an aborted sleep rejects and leaves no timer', async () => {
