@@ -315,7 +315,7 @@ export class Pipeline implements SyncSink {
       ...(this.#o.cluster.bgpConfigurations.get('default')?.spec.ignoredInterfaces ?? []),
     ];
     const expressions = patterns.map(
-      (p) => new RegExp(`^${p.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`),
+      (p) => new RegExp(`^${p.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*')}$`),
     );
     return (name) => expressions.some((re) => re.test(name));
   }

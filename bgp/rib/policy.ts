@@ -154,9 +154,9 @@ const isFrom = (source: RouteFacts['source'], wanted: RouteRule['match']['source
 
 const startsWith = (path: readonly number[], head: readonly number[]): boolean => head.every((as, i) => path[i] === as);
 
-/** `*` stands for any run of characters. */
+/** `*` stands for any run of characters. Several of them are one, or fourteen of them would take a second a route. */
 const wildcard = (pattern: string): RegExp =>
-  new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
+  new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*')}$`);
 
 type PrefixMatch = NonNullable<RouteRule['match']['prefix']>;
 

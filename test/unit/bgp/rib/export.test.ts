@@ -215,6 +215,9 @@ describe('rules (BGPFilter)', () => {
     expect(matches({ interface: '*.calico' }, to, path([]), { interface: 'vxlan.calico' })).toBe(true);
     expect(matches({ interface: '*.calico' }, to, path([]), { interface: 'vxlanxcalico' })).toBe(false);
     expect(matches({ interface: 'eth0' }, to)).toBe(false);
+    // Fourteen wildcards, read one by one, would keep a test of so many routes from ever ending.
+    for (let i = 0; i < 100; i++)
+      expect(matches({ interface: '**************x' }, to, path([]), { interface: 'cali12345678901' })).toBe(false);
     expect(matches({ community: '65000:1' }, to, path([1], { communities: [65000 * 65536 + 1] }))).toBe(true);
     expect(matches({ community: '65000:1:2' }, to, path([1], { largeCommunities: [[65000, 1, 2]] }))).toBe(true);
     expect(matches({ community: '65000:1' }, to)).toBe(false);
