@@ -9,6 +9,7 @@ import {
   familyOf,
   hasCode,
   type Log,
+  labelsOf,
   messageOf,
   OperationalError,
   type Prefix,
@@ -65,7 +66,7 @@ function tunnelPool({ spec }: IPPool, family: Family, labels: Record<string, str
   const usable = !spec.disabled && (spec.allowedUses ?? ['Tunnel']).includes('Tunnel');
   if (!cidr.ok || familyOf(cidr.value) !== family || !encapsulates || !usable) return [];
   const selector = parseSelector(spec.nodeSelector || 'all()');
-  return selector.ok && selector.value.matches({ get: (label) => labels[label] }) ? [cidr.value] : [];
+  return selector.ok && selector.value.matches(labelsOf(labels)) ? [cidr.value] : [];
 }
 
 function isRecorded(address: Addr, handle: string, blocks: ReadonlyMap<string, IpamBlock>): boolean {

@@ -1,4 +1,4 @@
-import { parseSelector } from '#core';
+import { labelsOf, parseSelector } from '#core';
 import type { FelixConfiguration, FelixConfigurationSpec } from './model/index.ts';
 
 /**
@@ -24,5 +24,5 @@ const defined = (spec: FelixConfigurationSpec): FelixConfigurationSpec =>
 
 function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
   const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches({ get: (name) => labels[name] });
+  return parsed.ok && parsed.value.matches(labelsOf(labels));
 }

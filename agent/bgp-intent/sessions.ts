@@ -1,5 +1,5 @@
 import type { PeerConfig, PeerType } from '#bgp';
-import { type Addr, FAMILIES, type Family, type Prefix, parseAddr, parseSelector, prefixAddr } from '#core';
+import { type Addr, FAMILIES, type Family, labelsOf, type Prefix, parseAddr, parseSelector, prefixAddr } from '#core';
 import { type BGPPeer, type BGPPeerSpec, parseDuration } from '#datastore';
 import { clusterAs, nodeFacts, readAs } from './facts.ts';
 import type { IntentInput, IntentProblem, NodeFacts } from './input.ts';
@@ -132,7 +132,7 @@ function selects(peer: BGPPeer, node: NodeFacts): boolean {
 
 function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
   const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches({ get: (name) => labels[name] });
+  return parsed.ok && parsed.value.matches(labelsOf(labels));
 }
 
 const typeOf = (spec: BGPPeerSpec): PeerType => (isGlobal(spec) ? 'GlobalPeer' : 'NodePeer');

@@ -5,6 +5,7 @@ import {
   covers,
   type Family,
   familyOf,
+  labelsOf,
   OperationalError,
   type Prefix,
   parsePrefix,
@@ -98,7 +99,7 @@ function selects(pool: Pool, request: PoolRequest): boolean {
 function matches(selector: string | undefined, labels: Readonly<Record<string, string>>): boolean {
   if (!selector) return true;
   const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches({ get: (name) => labels[name] });
+  return parsed.ok && parsed.value.matches(labelsOf(labels));
 }
 
 /** The block of the pool that holds the address. */

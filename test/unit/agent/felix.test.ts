@@ -121,6 +121,15 @@ test('a node’s own configuration goes before one that selects it, field by fie
   expect(felixSpec(all, 'n1', { rack: 'r1' })).toMatchObject({ vxlanPort: 3, vxlanVNI: 2, vxlanMTU: 1 });
 });
 
+test('a selector of nodes may ask for any name: what every object has is no label', () => {
+  for (const nodeSelector of ["constructor contains 'x'", 'has(toString)', "!(__proto__ != 'x')"]) {
+    const all = new Map([
+      ['odd', { ...meta('odd'), kind: 'FelixConfiguration' as const, spec: { nodeSelector, vxlanPort: 1 } }],
+    ]);
+    expect(felixSpec(all, 'n1', { rack: 'r1' })).toEqual({});
+  }
+});
+
 test.each([
   [{ iptablesMarkMask: 0x0f }, 'iptablesMarkMask', '4 bits; 5 are needed'],
   [{ natOutgoingAddress: 'here' }, 'natOutgoingAddress', 'here'],
