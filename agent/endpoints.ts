@@ -67,9 +67,17 @@ export class LocalEndpoints {
   get all(): ReadonlyMap<string, LocalEndpoint> {
     return this.#endpoints;
   }
+  /**
+   * Those whose interface is a workload's by its name. One that names another, such as eth0, has neither routes nor settings nor limits there: policy of
+   * workloads is not applied on it, and it is not ours to change.
+   */
+  *served(): Iterable<LocalEndpoint> {
+    for (const endpoint of this.#endpoints.values()) if (this.#isServed(endpoint)) yield endpoint;
+  }
   /** Addresses that are routed to the endpoint. */
-  routedTo({ addresses, floating }: LocalEndpoint): readonly Prefix[] {
-    if (!this.#settings.routes) return [];
+  routedTo(endpoint: LocalEndpoint): readonly Prefix[] {
+    if (!this.#settings.routes || !this.#isServed(endpoint)) return [];
+    const { addresses, floating } = endpoint;
     return this.#settings.floatingIps ? [...addresses, ...floating] : addresses;
   }
   /** Endpoints that name the interface: more than one only while an old and a new resource overlap. */
@@ -108,9 +116,15 @@ export class LocalEndpoints {
   stateOf(id: string, programmed: (route: Route) => true | string): EndpointState {
     const endpoint = this.#endpoints.get(id);
     if (!endpoint) return { state: 'pending' };
-    const link = this.#links.get(endpoint.interfaceName);
-    if (!link) return { state: 'down', reason: `interface ${endpoint.interfaceName} does not exist` };
-    if (!link.up) return { state: 'down', reason: `interface ${endpoint.interfaceName} is down` };
+    const { interfaceName } = endpoint;
+    if (!this.#isServed(endpoint))
+      return {
+        state: 'failed',
+        reason: `interface ${interfaceName} is not a workload's: its name begins in none of the ways of interfacePrefix`,
+      };
+    const link = this.#links.get(interfaceName);
+    if (!link) return { state: 'down', reason: `interface ${interfaceName} does not exist` };
+    if (!link.up) return { state: 'down', reason: `interface ${interfaceName} is down` };
     if (!this.#settings.routes) return { state: 'programmed' };
     for (const to of endpoint.addresses) {
       const winner = this.#table.explain(to)?.winner;
@@ -121,6 +135,9 @@ export class LocalEndpoints {
     return { state: 'programmed' };
   }
 
+  #isServed({ interfaceName }: LocalEndpoint): boolean {
+    return this.#settings.isWorkloadLink(interfaceName);
+  }
   #offerGateway(): void {
     const route = this.#settings.routes ? gatewayRoute(this.#links, this.#settings.isWorkloadLink) : null;
     this.#table.replaceClass('gateway', route ? [{ owner: 'gateway', route }] : []);

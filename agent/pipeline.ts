@@ -377,12 +377,12 @@ export class Pipeline implements SyncSink {
 
   #settings(): void {
     const wanted = new Map<string, { spoofing: boolean }>();
-    for (const { interfaceName, spoofing } of this.#o.endpoints.all.values()) {
+    for (const { interfaceName, spoofing } of this.#o.endpoints.served()) {
       const before = wanted.get(interfaceName);
       wanted.set(interfaceName, { spoofing: spoofing && (before?.spoofing ?? true) });
     }
     this.#o.desired.interfaces(wanted);
-    const { limits, problems } = bandwidthLimits(this.#o.endpoints.all.values(), this.#o.interfaces.links);
+    const { limits, problems } = bandwidthLimits(this.#o.endpoints.served(), this.#o.interfaces.links);
     this.#o.desired.bandwidth(limits, problems);
   }
 }

@@ -64,6 +64,20 @@ describe('from endpoints to routes', () => {
     expect(endpoints.onUpdate(update('a', { ipNetworks: [] }))).toBe(false);
     expect(endpoints.all.size).toBe(0);
   });
+  test('an endpoint that names an interface of the host has nothing there, and is named', () => {
+    const { endpoints, winner, table } = world();
+    endpoints.onLinks(links(link('eth0', 1), link('calia', 2)));
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
+    endpoints.onUpdate(update('b', { ipNetworks: ['10.65.0.2/32'], interfaceName: 'eth0' }));
+    expect([winner('10.65.0.2/32'), [...endpoints.served()].map(({ id }) => id)]).toEqual([undefined, ['a']]);
+    expect(endpoints.stateOf('b', () => true)).toEqual({
+      state: 'failed',
+      reason: "interface eth0 is not a workload's: its name begins in none of the ways of interfacePrefix",
+    });
+    // Routes go when the cluster says that such interfaces are no workloads' any more, for with them goes policy.
+    endpoints.configure({ ...DEFAULT_ENDPOINT_SETTINGS, isWorkloadLink: (name) => name.startsWith('tap') });
+    expect([winner(), table.explain(prefix('10.65.0.1/32'))]).toEqual([undefined, null]);
+  });
   test('metric and source address follow the settings; --policy-only offers nothing', () => {
     const { endpoints, winner, table } = world();
     endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }));
