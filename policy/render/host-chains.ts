@@ -1,4 +1,4 @@
-import type { Family } from '#core';
+import { type Family, parseAddr } from '#core';
 import type { ResolvedHost, TierPolicies } from '../resolved.ts';
 import type { Chain, ChainRule, Table } from '../types.ts';
 import type { Failsafe, HostInterface, RenderConfig } from './config.ts';
@@ -40,12 +40,18 @@ export function hostEndpoints(
   const named = new Set(byInterface.keys());
   for (const host of sorted) {
     if (host.endpoint.spec.interfaceName) continue;
-    const wanted = new Set(host.endpoint.spec.expectedIPs ?? []);
+    const wanted = new Set((host.endpoint.spec.expectedIPs ?? []).map(canonical));
     for (const { name, addresses } of interfaces)
       if (!named.has(name) && !byInterface.has(name) && !isWorkload(name) && addresses.some((a) => wanted.has(a)))
         byInterface.set(name, host);
   }
   return { byInterface, any: sorted.find((h) => h.endpoint.spec.interfaceName === '*') };
+}
+
+/** As an interface tells its own addresses. */
+function canonical(address: string): string {
+  const parsed = parseAddr(address);
+  return parsed.ok ? parsed.value : address;
 }
 
 /** One chain of a host endpoint. In filter and mangle it holds a tracked packet; in raw nothing is tracked yet. */

@@ -118,6 +118,11 @@ const NORMAL: readonly HostScenario[] = [
     ['office > host tcp/80 yes', 'office > host tcp/81 no', 'out > host tcp/81 yes'],
   ),
   hosts(
+    'an endpoint found by its address, in whatever spelling',
+    [endpoint('h', { expectedIPs: ['FD02:0:0::1'] }), policy('p', { ingress: [tcp('Allow', 80)] })],
+    ['office > host tcp/80 yes', 'office > host tcp/81 no', 'out > host tcp/81 yes'],
+  ),
+  hosts(
     'the endpoint with the interface’s name goes before the one with its address',
     [
       endpoint('h', { expectedIPs: ['10.1.0.1'] }),

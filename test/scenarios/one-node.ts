@@ -1,3 +1,4 @@
+import { addr } from '#core';
 import type { AnyResource, HostEndpoint } from '#datastore';
 import { type FlowSettings, type Packet, type PolicyResources, World } from '#policy';
 import { ACTORS, CAST } from './cast.ts';
@@ -50,7 +51,7 @@ export function endpointOfLink(world: World, link: string, addresses: readonly s
   const first = (fits: (spec: HostEndpoint['spec']) => boolean) => all.find(([, { spec }]) => fits(spec))?.[0];
   return (
     first((spec) => spec.interfaceName === link) ??
-    first((spec) => !spec.interfaceName && (spec.expectedIPs ?? []).some((ip) => addresses.includes(ip))) ??
+    first((spec) => !spec.interfaceName && (spec.expectedIPs ?? []).some((ip) => addresses.includes(addr(ip)))) ??
     first((spec) => spec.interfaceName === '*')
   );
 }
