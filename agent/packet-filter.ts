@@ -52,6 +52,7 @@ export class PacketFilter {
       print: (...args) => now().rules.print(...args),
       holds: (...args) => now().rules.holds(...args),
       read: (...args) => now().rules.read(...args),
+      fingerprint: (...args) => now().rules.fingerprint(...args),
       write: (...args) => now().rules.write(...args),
     };
     this.sets = {

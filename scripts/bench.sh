@@ -21,8 +21,9 @@ declare -A rules=(
   [chains-nft]='chains.bench.ts nft 100'
   [chains-legacy]='chains.bench.ts legacy 40'
   [chains-nftables]='chains.bench.ts nftables 100'
+  [strangers]='strangers.bench.ts 2000 28'
 )
-[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}" datapath chains-nft chains-legacy chains-nftables
+[ $# -gt 0 ] || set -- million sets reflector mesh flaps kernel "${agent[@]}" datapath chains-nft chains-legacy chains-nftables strangers
 wanted=()
 for line in "$@"; do
   case " ${!speaker[*]} " in *" $line "*) wanted+=("$line"); continue ;; esac

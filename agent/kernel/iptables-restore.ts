@@ -44,8 +44,8 @@ export function* restoreText(family: Family, table: Table, change: TableChange):
     changes.set(name, null);
   }
   const lines = [...declare, ...body, ...gone.map((name) => `-X ${name}`)];
+  if (lines.length === 0) return { text: '', rules: 0, after: base };
   const after = { chains: revised(base.chains, changes), hooks, lengths };
-  if (lines.length === 0) return { text: '', rules: 0, after };
   return { text: `*${table}\n${lines.join('\n')}\nCOMMIT\n`, rules: body.length, after };
 }
 

@@ -5,6 +5,7 @@ import { piecesOf } from './iptables-pieces.ts';
 import { type RestoreText, restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import { StandingRestore } from './iptables-standing.ts';
+import { LegacyTables } from './legacy-tables.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
 import type { RuleBackend } from './types.ts';
 
@@ -42,6 +43,8 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     programs[role]?.(family) ?? programName(family, variant, role);
   const prefixed = (argv: readonly string[]) => [...prefix, ...argv] as unknown as Command['argv'];
   const run: Run = (argv, rest) => runner.run({ ...rest, argv: prefixed(argv) });
+  // The kernel tells of the namespace that this process is in, and not of one that a prefix leads to.
+  const tables = variant === 'legacy' && prefix.length === 0 ? new LegacyTables(clock) : undefined;
   const standing = new Map<Family, StandingRestore>();
   const standingOf = (family: Family): StandingRestore => {
     const stays = standing.get(family) ?? new StandingRestore(runner, prefixed(restoreArgv(family)));
@@ -66,6 +69,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
       demand(result, name);
       return inSlices(clock, parseSave(result.stdout));
     },
+    fingerprint: async (family) => tables?.fingerprint(family),
     async write(family, table, change) {
       // Legacy iptables replaces the table with every command, so it gets one.
       const pieces = variant === 'legacy' ? [change] : piecesOf(change);

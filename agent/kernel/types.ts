@@ -256,6 +256,11 @@ export interface RuleBackend {
   /** All tables of the family, of one moment; a table that is not there is empty. */
   read(family: Family): Promise<Readonly<Record<Table, TableState>>>;
   /**
+   * A text that is another one whenever anything in the tables of the family is, counters aside, and costs much less than to read them. Undefined: it cannot
+   * be told, now or with this backend at all, and only `read` says. One at a time for a family.
+   */
+  fingerprint(family: Family): Promise<string | undefined>;
+  /**
    * Applies one change of a table, and says how many rules that took and what the table holds now. For packets it is atomic; new chains, to which
    * nothing leads yet, may be made ahead of the rest, and stay when that is refused.
    * Rejects with an OperationalError: EXEC naming the line that was refused, VALIDATION for a value that cannot stand in a rule, TIMEOUT.

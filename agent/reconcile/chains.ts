@@ -1,6 +1,6 @@
 import type { Clock, Family, Log, Metrics, Milliseconds } from '#core';
 import { type PolicyChanges, TABLES, type Table } from '#policy';
-import type { Failure, RuleBackend } from '../kernel/types.ts';
+import type { Failure, RuleBackend, TableState } from '../kernel/types.ts';
 import { atOnce, forEach, type Sliced } from '../slices.ts';
 import type { Refusal } from './refused.ts';
 import { TableReconciler } from './table.ts';
@@ -30,6 +30,12 @@ interface TableOf {
   readonly reconciler: TableReconciler;
 }
 
+/** What a family's tables held once, with its fingerprint from just before. */
+interface Look {
+  readonly fingerprint: string | undefined;
+  readonly now: Readonly<Record<Table, TableState>>;
+}
+
 /**
  * Makes the kernel's chains and hooks exactly the desired ones, table by table; each table is one atomic change for packets. A rule that the
  * kernel refuses closes its owner and nothing else; a table that cannot be written at all is tried again with back-off.
@@ -39,6 +45,8 @@ export class ChainReconciler {
   readonly #families: readonly Family[];
   readonly #tables: readonly TableOf[];
   readonly #counters;
+  /** What `check` read last of each family. */
+  readonly #looks = new Map<Family, Look>();
   /** Which backend was read ahead. */
   #readAhead: string | undefined;
   /** Reading and writing take turns: what is read during a write is neither the old state nor the new. */
@@ -90,7 +98,7 @@ export class ChainReconciler {
   }
 
   /**
-   * Reads the kernel and says whether a stranger has changed something of ours; the next apply repairs it.
+   * Looks at the kernel, reads it if it is not as it was read last, and says whether a stranger has changed something of ours; the next apply repairs it.
    * @param onTurn when what was being written before has ended
    */
   check(onTurn?: () => void): Promise<boolean> {
@@ -115,7 +123,11 @@ export class ChainReconciler {
         for (const { reconciler } of tables) reconciler.distrust();
         return;
       }
+      // Taken before it is read: what changes between leads to another look.
+      const fingerprint = await this.#backend.fingerprint(family);
+      if (this.#isAsSeen(family, fingerprint)) return;
       const now = await this.#backend.read(family);
+      this.#looks.set(family, { fingerprint, now });
       for (const { table, reconciler } of tables)
         if (reconciler.check(now[table])) {
           changed = true;
@@ -123,6 +135,15 @@ export class ChainReconciler {
         }
     });
     return changed;
+  }
+
+  /** What was written since then is to be read, whatever the fingerprint: a program may have lied. */
+  #isAsSeen(family: Family, fingerprint: string | undefined): boolean {
+    const look = this.#looks.get(family);
+    if (!look || fingerprint === undefined || look.fingerprint !== fingerprint) return false;
+    return this.#tables.every(
+      (t) => t.family !== family || t.reconciler.isVacant || t.reconciler.believes(look.now[t.table]),
+    );
   }
 
   async #apply(): Promise<ChainOutcome> {

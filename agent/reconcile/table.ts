@@ -106,14 +106,24 @@ export class TableReconciler {
   get isVacant(): boolean {
     return this.#desired.size === 0 && this.#hooks.length === 0;
   }
+  /** Whether this, which was read once, is still what it takes the kernel to hold. */
+  believes(state: TableState): boolean {
+    return this.#actual === state;
+  }
   /** Whether a stranger has changed what is ours, by what was read just now. */
   check(now: TableState): boolean {
     const { family, table, clock, log } = this.#o;
     if (this.isVacant) return false;
     const before = this.#actual;
-    const changed = before ? differences(before, now) : [];
-    this.adopt(now);
+    if (!before) {
+      this.adopt(now);
+      return false;
+    }
+    this.#actual = now;
+    const changed = differences(before, now);
     if (changed.length === 0) return false;
+    for (const name of changed) this.#dirty.add(name);
+    this.#hooksDirty = true;
     const time = clock.now();
     this.#foreign = [...this.#foreign.filter((t) => time - t < FIGHT_WINDOW), time];
     this.#fighting = this.#foreign.length >= FIGHT_COUNT;

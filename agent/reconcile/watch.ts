@@ -20,8 +20,11 @@ export interface WatchOptions {
 /** A firewall that reloads makes many transactions at once; they are looked at together. */
 const SETTLE: Milliseconds = 50;
 const ASK_EVERY: Milliseconds = 500;
-/** Looking takes at most one part in this many of the time; more would leave a change of legacy rules standing for seconds. */
-const SHARE = 4;
+/**
+ * Between two looks passes this many times what the first took. Less after one at legacy rules: one that takes long is about a change, for if there is none
+ * they are not read, and the next change is to be repaired within a second, too.
+ */
+const REST = { sets: 4, rules: 2 };
 
 /**
  * Notices what a stranger does to our chains and sets within a second: by the kernel's own news where there are any, by asking
@@ -83,7 +86,8 @@ export class RuleWatch {
       const { rules, sets } = this.#o.filter.news;
       this.#spent = 0;
       if (!rules || !sets) await this.#look(!rules);
-      this.#poll(Math.max(ASK_EVERY, this.#spent * SHARE));
+      const spent = this.#spent;
+      this.#poll(Math.max(ASK_EVERY - spent, spent * (rules ? REST.sets : REST.rules)));
     };
     this.#timers.set(
       'poll',

@@ -1,4 +1,5 @@
 import { type Clock, type Milliseconds, OperationalError } from '#core';
+import { BoundedCalls } from '../bounded-calls.ts';
 import { errnoName } from '../netlink/libc.ts';
 import type { Datagram, Message, MessageWriter } from '../netlink/message.ts';
 import { Requester } from '../netlink/request.ts';
@@ -11,20 +12,16 @@ type Each<T> = (d: Datagram, m: Message) => T | null;
 
 /**
  * What is asked of ip_set, over one socket. Every request that may take long is made from a worker thread: the kernel does the work inside the call, under a
- * lock that a stranger may hold. A call into the kernel cannot be ended from outside. One that does not come back in time counts as failed, and nothing
- * more is asked until it has, so that no second thread is lost.
+ * lock that a stranger may hold.
  */
 export class IpsetSocket {
-  readonly #clock: Clock;
-  readonly #timeout: Milliseconds;
+  readonly #calls: BoundedCalls;
   readonly #make: () => Requester;
   #requests: Requester | undefined;
-  /** Requests that have not come back in time, and may yet. */
-  #late = 0;
 
-  constructor(clock: Clock, timeout = TIMEOUT, make = () => new Requester(12)) {
-    this.#clock = clock;
-    this.#timeout = timeout;
+  constructor(clock: Clock, timeout: Milliseconds = TIMEOUT, make = () => new Requester(12)) {
+    const late = () => new OperationalError('TIMEOUT', 'the kernel did not do in time what ipset asked of it');
+    this.#calls = new BoundedCalls(clock, timeout, late);
     this.#make = make;
   }
   /** Makes the socket, in the network namespace of now; else the first request does. @throws OperationalError KERNEL */
@@ -75,22 +72,7 @@ export class IpsetSocket {
   }
 
   #bounded<T>(work: (requests: Requester) => Promise<T>): Promise<T> {
-    const timedOut = () => new OperationalError('TIMEOUT', 'the kernel did not do in time what ipset asked of it');
-    if (this.#late > 0) return Promise.reject(timedOut());
-    this.open();
-    return new Promise((resolve, reject) => {
-      let isLate = false;
-      const cancel = this.#clock.after(this.#timeout, () => {
-        isLate = true;
-        this.#late++;
-        reject(timedOut());
-      });
-      const settled = () => {
-        cancel();
-        if (isLate) this.#late--;
-      };
-      work(this.#requests!).then(resolve, reject).finally(settled);
-    });
+    return this.#calls.run(() => work(this.open().#requests!));
   }
 }
 

@@ -4,7 +4,7 @@ import type koffi from 'koffi';
 import { OperationalError } from '#core';
 
 /**
- * The C functions behind netlink, and nothing more: buffers in, integers out, no pointer kept. `load(null)` takes the symbols of
+ * The C functions behind sockets to the kernel, and nothing more: buffers in, integers out, no pointer kept. `load(null)` takes the symbols of
  * the process itself, so glibc and musl both serve. errno is read at once, before anything can overwrite it.
  */
 function load() {
@@ -16,6 +16,7 @@ function load() {
     bind: libc.func('int bind(int, void *, uint32_t)'),
     getsockname: libc.func('int getsockname(int, void *, void *)'),
     setsockopt: libc.func('int setsockopt(int, int, int, void *, uint32_t)'),
+    getsockopt: libc.func('int getsockopt(int, int, int, void *, void *)'),
     send: libc.func('int send(int, void *, size_t, int)'),
     recv: libc.func('int recv(int, void *, size_t, int)'),
     close: libc.func('int close(int)'),
@@ -31,6 +32,7 @@ function native(): ReturnType<typeof load> {
 }
 
 const AF_NETLINK = 16;
+const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -134,6 +136,32 @@ export class NetlinkSocket {
   }
   #check(): void {
     if (!this.#open) throw new OperationalError('UNAVAILABLE', 'netlink is closed');
+  }
+}
+
+/** A socket of the Internet that sends nothing: the kernel tells things by its options. */
+export class OptionSocket {
+  readonly #fd: number;
+
+  /** @param domain AF_INET or AF_INET6. @throws OperationalError KERNEL */
+  constructor(domain: number) {
+    this.#fd = native().socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (this.#fd < 0) throw failed('socket');
+  }
+  /** Asks in a worker thread; the buffer stays untouched until then. Resolves with whether the kernel has filled it. */
+  read(level: number, name: number, into: Uint8Array): Promise<boolean> {
+    const length = Buffer.from(Uint32Array.of(into.length).buffer);
+    return new Promise((resolve, reject) => {
+      native().getsockopt.async(this.#fd, level, name, into, length, (error: unknown, result: number) => {
+        if (error) reject(error);
+        // errno belongs to the worker thread.
+        else resolve(result === 0);
+      });
+    });
+  }
+  /** Not before every read has resolved. */
+  close(): void {
+    native().close(this.#fd);
   }
 }
 

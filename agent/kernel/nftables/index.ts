@@ -56,6 +56,8 @@ export function createNftables(socket: NftSocket): RuleBackend {
       return have?.length === want.length && want.every(({ hash }, i) => hash === have[i]) && holdsMap(chain, state);
     },
     read: (family) => readState(socket.reader(family)),
+    // The kernel tells of every change by itself.
+    fingerprint: async () => undefined,
     async write(family, table, change) {
       const plan = new Plan(family, table, change);
       const listed = new Map<string, readonly KernelRule[]>();
