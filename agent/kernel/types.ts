@@ -175,6 +175,8 @@ export interface NetlinkListener {
   foreign?(family: Family, route: Route, gone: boolean): void;
   /** Somebody else changed a qdisc or a filter of the interface. */
   traffic?(link: string): void;
+  /** A neighbour or forwarding entry of the interface that is not the kernel's own may have changed. A listener has this or routes. */
+  neighbour?(link: string): void;
   /** Some events were lost: everything must be read again. */
   overrun(): void;
 }

@@ -38,6 +38,7 @@ export class OverlayReconciler {
   #dirty = true;
   #failures: Failure[] = [];
   #timer: Cancel | null = null;
+  readonly #stop: Cancel;
 
   constructor(options: OverlayReconcilerOptions) {
     this.#o = options;
@@ -48,6 +49,20 @@ export class OverlayReconciler {
     options.metrics.gauge('tsnet_overlay_peers', 'Nodes that the overlay reaches', [], (gauge) =>
       gauge.set(this.#fdb.allActual.size),
     );
+    // What we write ourselves is told, too; it leads to a look that finds everything right.
+    const changed = () => {
+      this.#dirty = true;
+      options.onDirty();
+    };
+    this.#stop = options.netlink.watch({
+      neighbour: (link) => {
+        if (NAMES.has(link)) changed();
+      },
+      address: ({ index }) => {
+        for (const link of this.#links.values()) if (link.index === index) changed();
+      },
+      overrun: changed,
+    });
   }
 
   set(intent: OverlayIntent): void {
@@ -116,6 +131,7 @@ export class OverlayReconciler {
     return failures;
   }
   close(): void {
+    this.#stop();
     this.#timer?.();
   }
 

@@ -3,22 +3,24 @@ import { type NetlinkListener, ROUTE_PROTOCOL } from '../types.ts';
 import { NETLINK, NetlinkSocket, SOL_NETLINK, watchReadable } from './libc.ts';
 import { decodeAddress, decodeLink, RTM_ADDR, RTM_LINK } from './link.ts';
 import { Datagram, LITTLE, type Message } from './message.ts';
+import { NUD, RTM_NEIGH } from './neighbour.ts';
 import { decodeRoute, foreignRoute, isOurs, type NameOf, RTM } from './route.ts';
 import { linkOf, RTM_FILTER, RTM_QDISC } from './traffic.ts';
 
-/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE, TC. */
-const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11], traffic: [4] } as const;
+/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE, TC, NEIGH. */
+const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11], traffic: [4], neighbour: [3] } as const;
+const KINDS = Object.keys(GROUPS) as (keyof typeof GROUPS)[];
 /** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
 const READS_PER_TURN = 256;
 
 /**
- * Listens to links, addresses, routes, and what limits traffic. A socket filter in the kernel lets only those route messages wake us that matter:
+ * Listens to links, addresses, routes, neighbours, and what limits traffic. A socket filter in the kernel lets only those route messages wake us that matter:
  * routes of our protocol, and replacements (a stranger may have replaced ours); not the echo of what `ownPort` wrote.
  */
 export function watchEvents(listener: NetlinkListener, nameOf: NameOf, ownPort: number): Cancel {
   const socket = new NetlinkSocket(0);
-  socket.filter(listener.foreign ? foreignFilter() : routeFilter(ownPort));
-  for (const kind of ['link', 'address', 'route', 'foreign', 'traffic'] as const)
+  socket.filter(listener.foreign ? foreignFilter() : listener.neighbour ? neighbourFilter() : routeFilter(ownPort));
+  for (const kind of KINDS)
     if (listener[kind]) for (const group of GROUPS[kind]) socket.option(SOL_NETLINK, NETLINK.ADD_MEMBERSHIP, group);
   const buffer = new Uint8Array(64 << 10);
   let open = true;
@@ -64,6 +66,10 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
       if (found) listener.route?.(found.family, found.route, m.type === RTM.DELROUTE || !found.ours);
       return;
     }
+    case RTM_NEIGH.NEW:
+    case RTM_NEIGH.DEL:
+      listener.neighbour?.(nameOf(d.u32(m.start + 4)));
+      return;
     default:
       if (isTraffic(m.type)) listener.traffic?.(nameOf(linkOf(d, m)));
   }
@@ -71,6 +77,23 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
 
 const isTraffic = (type: number): boolean =>
   type === RTM_QDISC.NEW || type === RTM_QDISC.DEL || type === RTM_FILTER.NEW || type === RTM_FILTER.DEL;
+
+/**
+ * As `routeFilter`, for whoever wants the neighbours that somebody has put there: what the kernel finds out by itself changes all the time. One that is
+ * deleted is told of as one that failed.
+ */
+export function neighbourFilter(): { code: number; jt: number; jf: number; k: number }[] {
+  const [LOAD_BYTE, JUMP_EQUAL, JUMP_SET, RETURN] = [0x30, 0x15, 0x45, 0x06];
+  const step = (code: number, k: number, jt = 0, jf = 0) => ({ code, jt, jf, k });
+  return [
+    step(LOAD_BYTE, LITTLE ? 4 : 5), // low byte of nlmsg_type
+    step(JUMP_EQUAL, RTM_NEIGH.NEW, 0, 2),
+    step(LOAD_BYTE, 16 + (LITTLE ? 8 : 9)), // low byte of ndm_state
+    step(JUMP_SET, NUD.PERMANENT | NUD.FAILED, 0, 1),
+    step(RETURN, 0xffff_ffff),
+    step(RETURN, 0),
+  ];
+}
 
 /** As `routeFilter`, for whoever wants the routes of all protocols but ours. */
 export function foreignFilter(): { code: number; jt: number; jf: number; k: number }[] {

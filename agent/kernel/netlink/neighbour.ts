@@ -8,7 +8,7 @@ import { AF, afOf, type NameOf } from './route.ts';
 export const RTM_NEIGH = { NEW: 28, DEL: 29, GET: 30 } as const;
 
 const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
-const NUD = { NOARP: 0x40, PERMANENT: 0x80 } as const;
+export const NUD = { FAILED: 0x20, NOARP: 0x40, PERMANENT: 0x80 } as const;
 const NTF = { SELF: 0x02, PROXY: 0x08 } as const;
 
 /** @param proxy the proxy table, which the kernel keeps apart */
