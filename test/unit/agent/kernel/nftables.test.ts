@@ -1,4 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { type Addr, addr, addrPlus, covers, hostPrefix, isHostPrefix, type Prefix, prefixAddr, prefixOf } from '#core';
 import type { Chain } from '#policy';
 import { MessageWriter } from '../../../../agent/kernel/netlink/message.ts';
 import { elementsOf, MemberReader, shapeOf, typeOf } from '../../../../agent/kernel/nftables/keys.ts';
@@ -147,6 +149,47 @@ describe('sets', () => {
     expect(apply([], ['10.0.0.0/8'])).toEqual({ add: ['10.0.0.1'], remove: ['10.0.0.0/8'] });
     expect(apply(['10.0.0.0/24'], [])).toEqual({ add: ['10.0.0.0/24'], remove: ['10.0.0.1'] });
     expect(members.all).toEqual(new Set(['10.0.0.1', '192.0.2.1', '10.0.0.0/24']));
+  });
+
+  test.each([4, 6] as const)('what is written is what no other member covers, after any changes, IPv%i', (family) => {
+    const bits = family === 4 ? 32 : 128;
+    const [low, high] = family === 4 ? ['10.0.0.0', '10.0.0.255'] : ['fd00::', 'fd00::ff'];
+    const network = fc
+      .record({
+        top: fc.boolean(),
+        length: fc.integer({ min: bits - 9, max: bits }),
+        host: fc.integer({ min: 0, max: 3 }),
+      })
+      .map(({ top, length, host }) => {
+        const net = prefixOf(addrPlus(addr(top ? high : low), top ? -host : host), length);
+        return isHostPrefix(net) ? prefixAddr(net) : net;
+      });
+    let covered = 0;
+    fc.assert(
+      fc.property(
+        fc.array(fc.uniqueArray(network, { maxLength: 6 }), { maxLength: 8 }),
+        fc.boolean(),
+        (steps, many) => {
+          // So many beside them that all is put in order anew.
+          const others = many ? Array.from({ length: 100 }, (_, i) => addrPlus(addr(low), 1000 + i)) : [];
+          const members = new Members('hash:net');
+          for (const step of steps) {
+            const wanted = new Set<string>([...step, ...others]);
+            const removed = new Set([...members.all].filter((m) => !wanted.has(m)));
+            const added = new Set([...wanted].filter((m) => !members.all.has(m)));
+            members.confirm(members.change(added, removed));
+            const nets = [...wanted].map((m) => (m.includes('/') ? (m as Prefix) : hostPrefix(m as Addr)));
+            const free = nets.filter((net) => !nets.some((other) => other !== net && covers(other, net)));
+            expect([...members.written].sort()).toEqual(
+              free.map((net) => (isHostPrefix(net) ? prefixAddr(net) : net)).sort(),
+            );
+            covered += nets.length - free.length;
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+    expect(covered).toBeGreaterThan(100);
   });
 
   test('members that are none, or of the other family, are refused', () => {
