@@ -216,6 +216,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     routes,
     chains,
     sets: reconcilers.sets,
+    settings,
     bandwidth,
     closures,
     policies: () => policy.counts.activePolicies,

@@ -13,6 +13,8 @@ export interface EndpointSettings {
   readonly routes: boolean;
   /** FelixConfiguration floatingIPs: external addresses of endpoints are routed as their own are, so that peers learn where they are. */
   readonly floatingIps: boolean;
+  /** FelixConfiguration workloadSourceSpoofing: allowSpoofedSourcePrefixes of endpoints count. */
+  readonly spoofing: boolean;
   readonly isWorkloadLink: (name: string) => boolean;
 }
 export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = {
@@ -20,6 +22,7 @@ export const DEFAULT_ENDPOINT_SETTINGS: EndpointSettings = {
   source: {},
   routes: true,
   floatingIps: false,
+  spoofing: false,
   isWorkloadLink: (name) => name.startsWith('cali'),
 };
 
@@ -30,7 +33,7 @@ export interface LocalEndpoint {
   readonly addresses: readonly Prefix[];
   /** External addresses of its ipNATs. */
   readonly floating: readonly Prefix[];
-  /** allowSpoofedSourcePrefixes is set: the reverse path of this interface is not checked, if the cluster allows that. */
+  /** allowSpoofedSourcePrefixes is set. */
   readonly spoofing: boolean;
   readonly resource: WorkloadEndpoint;
 }
@@ -79,6 +82,10 @@ export class LocalEndpoints {
     if (!this.#settings.routes || !this.#isServed(endpoint)) return [];
     const { addresses, floating } = endpoint;
     return this.#settings.floatingIps ? [...addresses, ...floating] : addresses;
+  }
+  /** Whether the kernel is not to check the reverse path of its interface. */
+  maySpoof({ spoofing }: LocalEndpoint): boolean {
+    return spoofing && this.#settings.spoofing;
   }
   /** Endpoints that name the interface: more than one only while an old and a new resource overlap. */
   onInterface(name: string): readonly LocalEndpoint[] {

@@ -27,6 +27,9 @@ function word<T extends string>(value: string | undefined, words: readonly T[], 
 const hasFloatingIps = (spec: FelixConfigurationSpec): boolean =>
   word(spec.floatingIPs, ['Enabled', 'Disabled'], 'Disabled') === 'Enabled';
 
+const maySpoof = (spec: FelixConfigurationSpec): boolean =>
+  word(spec.workloadSourceSpoofing, ['Disabled', 'Any'], 'Disabled') === 'Any';
+
 /** What the chains depend on. */
 export function renderConfig(
   spec: FelixConfigurationSpec,
@@ -53,7 +56,7 @@ export function renderConfig(
     mangleAllowAction: word(spec.iptablesMangleAllowAction, ['Accept', 'Return'], 'Accept'),
     filterDenyAction: word(spec.iptablesFilterDenyAction, ['Drop', 'Reject'], 'Drop'),
     dropInvalid: spec.disableConntrackInvalidCheck !== true,
-    workloadSourceSpoofing: word(spec.workloadSourceSpoofing, ['Disabled', 'Any'], 'Disabled'),
+    workloadSourceSpoofing: maySpoof(spec) ? 'Any' : 'Disabled',
     vxlan: spec.vxlanEnabled ?? options.vxlan,
     vxlanPort: spec.vxlanPort ?? base.vxlanPort,
     allowVxlanFromWorkloads: spec.allowVXLANPacketsFromWorkloads === true,
@@ -145,7 +148,7 @@ export const nodeWide = (spec: FelixConfigurationSpec): NodeWide => ({
 /** What the routes of workloads depend on. */
 export function endpointSettings(
   spec: FelixConfigurationSpec,
-  options: Omit<EndpointSettings, 'source' | 'floatingIps'>,
+  options: Omit<EndpointSettings, 'source' | 'floatingIps' | 'spoofing'>,
 ): EndpointSettings {
   const texts: Record<Family, string | undefined> = {
     4: spec.deviceRouteSourceAddress,
@@ -156,7 +159,7 @@ export function endpointSettings(
     const parsed = texts[family] ? parseAddr(texts[family]) : undefined;
     if (parsed?.ok) source[family] = parsed.value;
   }
-  return { ...options, source, floatingIps: hasFloatingIps(spec) };
+  return { ...options, source, floatingIps: hasFloatingIps(spec), spoofing: maySpoof(spec) };
 }
 
 /** Pools, hosts and service ranges, for NAT, overlay and service-loop chains. */

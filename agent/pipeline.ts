@@ -122,7 +122,7 @@ export class Pipeline implements SyncSink {
   #since: Milliseconds | undefined;
   /** What is computed follows from all that was taken in, so that it may be handed over. */
   #isWhole = false;
-  #overlayProblems: readonly string[] = [];
+  overlayProblems: readonly string[] = [];
 
   constructor(options: PipelineOptions) {
     this.#o = options;
@@ -369,17 +369,17 @@ export class Pipeline implements SyncSink {
     const own = nodes.get(node);
     const need = (family: Family) => tunnelNeed(family, node, own, pools, blocks, felix.vxlanEnabled !== false);
     if (own) this.#o.tunnels?.want({ 4: need(4), 6: need(6) });
-    for (const problem of intent.problems) if (!this.#overlayProblems.includes(problem)) this.#o.log.warn(problem);
-    this.#overlayProblems = intent.problems;
+    for (const problem of intent.problems) if (!this.overlayProblems.includes(problem)) this.#o.log.warn(problem);
+    this.overlayProblems = intent.problems;
     routes.replaceClass('vxlan', intent.routes);
     this.#o.desired.overlay(intent, workloadMtu(mtu, pools, felix));
   }
 
   #settings(): void {
     const wanted = new Map<string, { spoofing: boolean }>();
-    for (const { interfaceName, spoofing } of this.#o.endpoints.served()) {
-      const before = wanted.get(interfaceName);
-      wanted.set(interfaceName, { spoofing: spoofing && (before?.spoofing ?? true) });
+    for (const endpoint of this.#o.endpoints.all.values()) {
+      const { spoofing = true } = wanted.get(endpoint.interfaceName) ?? {};
+      wanted.set(endpoint.interfaceName, { spoofing: spoofing && this.#o.endpoints.maySpoof(endpoint) });
     }
     this.#o.desired.interfaces(wanted);
     const { limits, problems } = bandwidthLimits(this.#o.endpoints.served(), this.#o.interfaces.links);

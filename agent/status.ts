@@ -11,6 +11,7 @@ import type { BandwidthReconciler } from './reconcile/bandwidth.ts';
 import type { ChainReconciler } from './reconcile/chains.ts';
 import type { RouteReconciler } from './reconcile/routes.ts';
 import type { SetReconciler } from './reconcile/sets.ts';
+import type { SettingsReconciler } from './reconcile/settings.ts';
 
 /** `tsnetctl node status` (INTERFACES.md); the very values, before any formatting. */
 export interface NodeStatus {
@@ -58,6 +59,7 @@ export interface StatusParts {
   readonly routes: RouteReconciler | undefined;
   readonly chains: ChainReconciler;
   readonly sets: SetReconciler;
+  readonly settings: Pick<SettingsReconciler, 'problem'>;
   readonly bandwidth: BandwidthReconciler;
   readonly closures: Closures;
   readonly policies: () => number;
@@ -113,7 +115,8 @@ export function endpointStates({
   routes,
   chains,
   closures,
-}: Pick<StatusParts, 'endpoints' | 'routes' | 'chains' | 'closures'>): Map<string, EndpointState> {
+  settings,
+}: Pick<StatusParts, 'endpoints' | 'routes' | 'chains' | 'closures' | 'settings'>): Map<string, EndpointState> {
   const closed = new Set([...chains.quarantined, ...closures.refusals].map((q) => q.owner));
   const programmed = (route: Route): true | string => {
     if (!routes || routes.isProgrammed(routeKey(route), route)) return true;
@@ -121,10 +124,11 @@ export function endpointStates({
     return problem ? `${problem.error} ${problem.detail}`.trim() : 'not written yet';
   };
   const states = new Map<string, EndpointState>();
-  for (const id of endpoints.all.keys()) {
-    const state = endpoints.stateOf(id, programmed);
-    const refused = closed.has(`WorkloadEndpoint/${id}`);
-    states.set(id, refused ? { state: 'failed', reason: 'closed: the kernel refuses a rule of its policy' } : state);
+  for (const [id, { interfaceName }] of endpoints.all) {
+    const refused = closed.has(`WorkloadEndpoint/${id}`)
+      ? 'closed: the kernel refuses a rule of its policy'
+      : settings.problem(interfaceName);
+    states.set(id, refused === null ? endpoints.stateOf(id, programmed) : { state: 'failed', reason: refused });
   }
   return states;
 }
@@ -134,6 +138,8 @@ function problemsOf(parts: StatusParts): string[] {
   return [
     ...(parts.bgp?.problems ?? []).map(({ resource, message }) => `${resource}: ${message}`),
     ...parts.pipeline.settingProblems.map(({ field, message }) => `FelixConfiguration ${field}: ${message}`),
+    ...parts.pipeline.overlayProblems,
+    ...[parts.settings.problem('')].filter((problem) => problem !== null),
     ...[...parts.policyProblems()].map(([id, message]) => `${id}: ${message}`),
     ...parts.sets.problems.map(({ key, detail }) => `set ${key}: ${detail}`),
     ...parts.bandwidth.problems,

@@ -71,7 +71,7 @@ export class SettingsReconciler {
       }
     }
   }
-  /** Why an interface does not have its settings. */
+  /** Why an interface does not have its settings; the node, under the name ''. */
   problem(link: string): string | null {
     return this.#desired.get(link)?.problem ?? null;
   }

@@ -87,6 +87,15 @@ describe('from endpoints to routes', () => {
     endpoints.configure({ ...settings, routes: false });
     expect(table.size).toBe(0);
   });
+  test('the reverse path is not checked where endpoint and cluster say so, both', () => {
+    const { endpoints } = world();
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'], allowSpoofedSourcePrefixes: ['10.9.0.0/16'] }));
+    endpoints.onUpdate(update('b', { ipNetworks: ['10.65.0.2/32'] }));
+    const those = () => [...endpoints.all.values()].filter((one) => endpoints.maySpoof(one)).map(({ id }) => id);
+    expect(those()).toEqual([]);
+    endpoints.configure({ ...DEFAULT_ENDPOINT_SETTINGS, spoofing: true });
+    expect(those()).toEqual(['a']);
+  });
   test('floating addresses are routed while the cluster has them, and follow the endpoint that has them', () => {
     const { endpoints, winner, table } = world();
     const floats = (internal: string, external: string) => [{ internalIP: internal, externalIP: external }];

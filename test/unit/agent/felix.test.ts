@@ -96,6 +96,12 @@ test('without any field the chains are rendered as Calico renders them by defaul
   expect(rendered({})).toEqual({ config: DEFAULT_RENDER_CONFIG, problems: [] });
 });
 
+test('forged sources are allowed in rules and in the kernel’s own check', () => {
+  const spec = { workloadSourceSpoofing: 'any' };
+  expect(rendered(spec).config.workloadSourceSpoofing).toBe('Any');
+  expect(endpointSettings(spec, settings).spoofing).toBe(true);
+});
+
 test('floating addresses have rules and routes', () => {
   const spec = { floatingIPs: 'Enabled' };
   expect([rendered(spec).config.floatingIps, endpointSettings(spec, settings).floatingIps]).toEqual([true, true]);
