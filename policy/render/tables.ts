@@ -156,6 +156,9 @@ interface Dispatched {
   readonly chains: readonly Chain[];
 }
 
+/** What iptables takes; rates are no higher, so that it is a second's worth at least. */
+const MOST_BURST = 10_000;
+
 /** Packets per second, counted before anything else: they concern packets, not flows. */
 function rateLimits(endpoints: Endpoints): RateLimit[] {
   const limited = [...endpoints].filter(([, { endpoint }]) => endpoint.spec.qosControls);
@@ -164,7 +167,7 @@ function rateLimits(endpoints: Endpoints): RateLimit[] {
     return DIRECTIONS.flatMap((direction) => {
       const isIngress = direction === 'ingress';
       const rate = isIngress ? qos.ingressPacketRate : qos.egressPacketRate;
-      const burst = (isIngress ? qos.ingressPacketBurst : qos.egressPacketBurst) || 5;
+      const burst = Math.min((isIngress ? qos.ingressPacketBurst : qos.egressPacketBurst) || 5, MOST_BURST);
       const chain = chainName(isIngress ? 'cali-tr-' : 'cali-fr-', iface);
       return rate ? [{ iface, chain, direction, rate, burst, owner: `WorkloadEndpoint/${id}` }] : [];
     });

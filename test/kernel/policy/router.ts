@@ -40,6 +40,8 @@ export interface Router {
   readonly engine: PolicyEngine;
   /** Makes the kernel's state that of these resources and nothing else; throws if the kernel refuses any of it. */
   become(resources: readonly AnyResource[], config?: Partial<RenderConfig>): Promise<void>;
+  /** Reads the kernel back and writes what differs; says how much that was. */
+  again(): Promise<number>;
   /**
    * Sends each packet as the first of its flow and says what arrived, by the shot's place; `expected` are waited for.
    * @throws if a packet that did not arrive in time in an earlier call has come since.
@@ -80,6 +82,7 @@ export async function makeRouter(
     namespace,
     engine: kernel.engine,
     become: kernel.become,
+    again: kernel.again,
     fire: (shots, expected) => wire.fire(shots, expected),
     close() {
       for (const port of ports.values()) port.close();
@@ -158,7 +161,12 @@ function makeKernel(variant: Variant) {
     const failures = [...made.failures, ...written.failures, ...removed.failures];
     if (failures.length > 0) throw new Error(`the kernel refused: ${JSON.stringify(failures)}`);
   }
-  return { engine, become, close: () => runner.close() };
+  async function again(): Promise<number> {
+    sets.resync();
+    chains.resync();
+    return (await sets.applyUpdates()).written + (await chains.apply()).written;
+  }
+  return { engine, become, again, close: () => runner.close() };
 }
 
 /** Longest wait for a packet that must come; one that need not come is waited for no longer than packets sent after it take. */
