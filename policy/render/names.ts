@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Family } from '#core';
 import type { SetId } from '../types.ts';
 
@@ -9,7 +9,7 @@ const SET_NAME_MAX = 31;
 /** What both iptables and nft take as it stands; a leading `_` is kept for hashed names, so the two can never meet. */
 const PLAIN = /^[A-Za-z0-9.-][A-Za-z0-9._/-]*$/;
 
-const digest = (text: string): string => createHash('sha256').update(text).digest('base64url');
+const digest = (text: string): string => hash('sha256', text, 'base64url');
 
 /** Prefix and name as they are where they fit and are harmless, else the prefix, `_` and a hash that fills the 28 characters. */
 export function chainName(prefix: string, raw: string): string {

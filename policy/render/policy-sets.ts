@@ -2,7 +2,7 @@ import { FAMILIES, type Family, OperationalError } from '#core';
 import type { ResolvedChanges, ResolvedSet } from '../resolved.ts';
 import type { SetChange, SetId, SetType } from '../types.ts';
 import type { RenderConfig } from './config.ts';
-import { EVERYTHING, isSix, NONE, ofFamily } from './sets.ts';
+import { EVERYTHING, NONE, type Share, shares } from './sets.ts';
 
 /** What a set is called in chains of the family now: sets of which one has to hold the address. None: it is vacant there, so no packet's address is in it. */
 export type SetNames = (id: SetId, family: Family) => readonly SetId[];
@@ -66,15 +66,18 @@ export class PolicySets {
       const known = now ? { set: now, halves: new Map<Family, Half>() } : this.#known.get(id);
       if (!known) continue;
       if (now) this.#known.set(id, known);
-      if (now === null) this.#known.delete(id);
-      for (const family of this.#config.families)
-        if (now === null) out.changes.push(...gone(known, family));
-        else {
-          const isKnown = known.halves.has(family);
-          count(known, family, added.get(id), 1);
-          count(known, family, removed.get(id), -1);
-          this.#change(known, family, deltaOf(known, family, added.get(id), removed.get(id)), isKnown, out);
-        }
+      if (now === null) {
+        this.#known.delete(id);
+        for (const family of this.#config.families) out.changes.push(...gone(known, family));
+        continue;
+      }
+      const [plus, minus] = [shares(added.get(id) ?? NONE), shares(removed.get(id) ?? NONE)];
+      for (const family of this.#config.families) {
+        const isKnown = known.halves.has(family);
+        count(known, family, plus[family], minus[family]);
+        const members = { added: plus[family].members, removed: minus[family].members };
+        this.#change(known, family, deltaOf(known, family, members, added.get(id), removed.get(id)), isKnown, out);
+      }
     }
     return out;
   }
@@ -134,10 +137,10 @@ const NOTHING: Delta = { added: NONE, removed: NONE };
 function deltaOf(
   { halves }: Known,
   family: Family,
+  delta: Delta,
   added: ReadonlySet<string> = NONE,
   removed: ReadonlySet<string> = NONE,
 ): Delta {
-  const delta = { added: ofFamily(added, family), removed: ofFamily(removed, family) };
   const { prefix, halves: both } = EVERYTHING[family];
   const half = halves.get(family)!;
   const all = [prefix, ...both];
@@ -164,14 +167,10 @@ function ofPart(members: ReadonlySet<string>, part: Part): ReadonlySet<string> {
   return new Set([...members].filter((member) => member.includes('/') === (part === 'networks')));
 }
 
-/** Adds the members of the family to what is counted, or, with -1, takes them away. */
-function count({ halves }: Known, family: Family, members: ReadonlySet<string> | undefined, sign: 1 | -1): void {
+/** Members that came and members that went, counted. */
+function count({ halves }: Known, family: Family, plus: Share, minus: Share): void {
   const half: Half = halves.get(family) ?? { members: 0, networks: 0, wide: NONE, parts: [] };
   halves.set(family, half);
-  const host = family === 4 ? '/32' : '/128';
-  for (const member of members ?? NONE) {
-    if (isSix(member) !== (family === 6)) continue;
-    half.members += sign;
-    if (!member.endsWith(host)) half.networks += sign;
-  }
+  half.members += plus.count - minus.count;
+  half.networks += plus.networks - minus.networks;
 }

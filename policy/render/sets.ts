@@ -10,7 +10,7 @@ export const NONE: ReadonlySet<string> = new Set();
 export function ofFamily(members: ReadonlySet<string> | undefined, family: Family): ReadonlySet<string> {
   if (!members || members.size === 0) return NONE;
   const out = new Set<string>();
-  for (const member of members) if (isSix(member) === (family === 6)) addMember(out, member);
+  for (const member of members) if (isSix(member) === (family === 6)) addMember(out, member, family);
   return out;
 }
 
@@ -26,14 +26,40 @@ export const EVERYTHING: Record<Family, { readonly prefix: string; readonly halv
   6: { prefix: '::/0', halves: ['::/1', '8000::/1'] },
 };
 
+/** Behind a member of one address. */
+const HOST: Record<Family, string> = { 4: '/32', 6: '/128' };
+
 /** Host prefixes are written as ipset prints them. */
-function addMember(out: Set<string>, member: string): void {
-  const family = isSix(member) ? 6 : 4;
+function addMember(out: Set<string>, member: string, family: Family): void {
   const { prefix, halves } = EVERYTHING[family];
-  const host = family === 6 ? '/128' : '/32';
-  if (member === prefix) for (const half of halves) out.add(half);
-  else out.add(member.endsWith(host) ? member.slice(0, -host.length) : member);
+  const host = HOST[family];
+  if (member.endsWith(host)) out.add(member.slice(0, -host.length));
+  else if (member === prefix) for (const half of halves) out.add(half);
+  else out.add(member);
 }
+
+/** What a family has of some members. */
+export interface Share {
+  /** As the kernel's sets have them. */
+  readonly members: Set<string>;
+  /** How many there were. */
+  count: number;
+  /** How many of those are more than one address. */
+  networks: number;
+}
+/** The same for both families, with the members looked at once: there may be a million. */
+export function shares(members: ReadonlySet<string>): Record<Family, Share> {
+  const out = { 4: noShare(), 6: noShare() };
+  for (const member of members) {
+    const family = isSix(member) ? 6 : 4;
+    const share = out[family];
+    share.count++;
+    if (!member.endsWith(HOST[family])) share.networks++;
+    addMember(share.members, member, family);
+  }
+  return out;
+}
+const noShare = (): Share => ({ members: new Set(), count: 0, networks: 0 });
 
 export interface WantedSet {
   readonly id: SetId;

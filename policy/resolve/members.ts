@@ -49,12 +49,10 @@ export class SetMembers {
   }
 
   #add(member: string): void {
-    if (this.#members.has(member)) {
-      this.#more.set(member, (this.#more.get(member) ?? 0) + 1);
-      return;
-    }
+    const before = this.#members.size;
     this.#members.add(member);
-    if (this.known && !this.#removed.delete(member)) this.#added.add(member);
+    if (this.#members.size === before) this.#more.set(member, (this.#more.get(member) ?? 0) + 1);
+    else if (this.known && !this.#removed.delete(member)) this.#added.add(member);
   }
 
   #remove(member: string): void {
@@ -71,11 +69,11 @@ export class SetMembers {
 
 const NONE: ReadonlySet<string> = new Set();
 
-function* membersOf({ kind, port }: SetDefinition, { nets, ports }: Contribution): Iterable<string> {
-  if (kind === 'nets') {
-    yield* nets;
-    return;
-  }
+function membersOf(definition: SetDefinition, from: Contribution): Iterable<string> {
+  return definition.kind === 'nets' ? from.nets : portsOf(definition, from);
+}
+
+function* portsOf({ port }: SetDefinition, { nets, ports }: Contribution): Iterable<string> {
   for (const { name, protocol, port: number } of ports) {
     if (name !== port?.name || (port.protocol !== undefined && port.protocol !== protocol)) continue;
     for (const net of nets) yield `${net.slice(0, net.indexOf('/'))},${protocol}:${number}`;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Selector, selectorTree } from '#core';
 import type { ResolvedSet } from '../resolved.ts';
 import type { SetId } from '../types.ts';
@@ -54,4 +54,4 @@ export const serviceSet = (namespace: string, name: string, kind: 'nets' | 'port
 /** A set without members, for a rule with a criterion that packets cannot be held against: it must match nothing. */
 export const NEVER: SetDefinition = { id: 'never', kind: 'nets', owner: 'nothing', selector: null };
 
-const digest = (text: string): SetId => createHash('sha224').update(text).digest('base64url');
+const digest = (text: string): SetId => hash('sha224', text, 'base64url');
