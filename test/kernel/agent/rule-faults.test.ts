@@ -536,10 +536,11 @@ test('a look at the rules that had to wait for a write is followed by the next a
   };
   clock.advance(500);
   await look(20_000, 10);
-  clock.advance(500);
+  // One begins every half second, and rests twice as long as it took.
+  clock.advance(490);
   expect(looks).toHaveLength(2);
   await look(0, 300);
-  clock.advance(1_199);
+  clock.advance(599);
   expect(looks).toHaveLength(2);
   clock.advance(1);
   expect(looks).toHaveLength(3);
