@@ -1,4 +1,5 @@
 import type { SetType } from '#policy';
+import { forEach, type Sliced } from '../../slices.ts';
 import { Networks } from './networks.ts';
 
 /**
@@ -20,16 +21,20 @@ export class Members {
   }
 
   /** What has to be written for a change. */
-  change(added: ReadonlySet<string>, removed: ReadonlySet<string>): { add: string[]; remove: string[] } {
-    for (const member of removed) this.all.delete(member);
-    for (const member of added) this.all.add(member);
-    this.#nets?.change(added, removed);
+  *change(
+    added: ReadonlySet<string>,
+    removed: ReadonlySet<string>,
+  ): Sliced<{ readonly add: string[]; readonly remove: string[] }> {
+    yield* forEach(removed, (member) => this.all.delete(member));
+    yield* forEach(added, (member) => this.all.add(member));
+    if (this.#nets) yield* this.#nets.change(added, removed);
     const [add, remove] = [new Set<string>(), new Set<string>()];
-    for (const changed of [removed, added])
-      for (const one of changed) {
-        this.#decide(one, add, remove);
-        for (const member of this.#nets?.inside(one) ?? []) this.#decide(member, add, remove);
-      }
+    const decide = (one: string) => {
+      this.#decide(one, add, remove);
+      for (const member of this.#nets?.inside(one) ?? []) this.#decide(member, add, remove);
+    };
+    yield* forEach(removed, decide);
+    yield* forEach(added, decide);
     return { add: [...add], remove: [...remove] };
   }
   #decide(member: string, add: Set<string>, remove: Set<string>): void {

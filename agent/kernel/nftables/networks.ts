@@ -1,4 +1,5 @@
 import { addrBytes, parseCidr } from '#core';
+import { forEach, type Sliced } from '../../slices.ts';
 
 /** So many changes one by one cost as much as putting a hundred thousand in order anew. */
 const FEW = 64;
@@ -14,23 +15,23 @@ export class Networks {
   readonly #lengths = new Map<number, number>();
 
   /** What is neither network nor address (a range that a stranger has made) covers nothing here, and is not covered. */
-  change(added: Iterable<string>, removed: Iterable<string>): void {
+  *change(added: Iterable<string>, removed: Iterable<string>): Sliced {
     const [come, gone] = [[] as string[], [] as string[]];
-    for (const member of removed) {
+    yield* forEach(removed, (member) => {
       const key = keyOf(member);
-      if (key === undefined || !this.#members.delete(key)) continue;
+      if (key === undefined || !this.#members.delete(key)) return;
       this.#count(key, -1);
       gone.push(key);
-    }
-    for (const member of added) {
+    });
+    yield* forEach(added, (member) => {
       const key = keyOf(member);
-      if (key === undefined) continue;
+      if (key === undefined) return;
       if (!this.#members.has(key)) {
         this.#count(key, 1);
         come.push(key);
       }
       this.#members.set(key, member);
-    }
+    });
     if (come.length + gone.length > FEW) this.#keys = [...this.#members.keys()].sort();
     else {
       for (const key of gone) this.#keys.splice(this.#placeOf(key), 1);

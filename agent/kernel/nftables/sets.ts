@@ -1,6 +1,8 @@
-import { type Family, OperationalError } from '#core';
+import { type Family, OperationalError, realClock } from '#core';
 import type { SetType } from '#policy';
+import { forEach, inSlices, type Sliced } from '../../slices.ts';
 import type { SetBackend, SetState, SetWrite } from '../types.ts';
+import type { Element } from './elements.ts';
 import type { NftSocket } from './index.ts';
 import { elementsOf, MemberReader, shapeOf, typeOf } from './keys.ts';
 import { Members } from './members.ts';
@@ -21,10 +23,10 @@ export function createNftSets(socket: NftSocket): SetBackend {
       found.add(element);
       now.elements++;
     });
-    now.confirm(now.change(found.members, new Set()));
+    now.confirm(await inSlices(realClock, now.change(found.members, NONE)));
     // The kernel does not hold what others cover; it is a member as long as they are.
     const hidden = [...(before?.all ?? [])].filter((m) => !now.all.has(m) && now.isCovered(m));
-    now.confirm(now.change(new Set(hidden), new Set()));
+    now.confirm(await inSlices(realClock, now.change(new Set(hidden), NONE)));
     known.set(name, now);
     return now;
   }
@@ -34,12 +36,12 @@ export function createNftSets(socket: NftSocket): SetBackend {
     if (type) await load(name, type);
   }
 
-  function create(transaction: Transaction, write: SetWrite & { op: 'create' }): () => void {
+  function* create(transaction: Transaction, write: SetWrite & { op: 'create' }): Sliced<() => void> {
     const { name, type, family, members, current } = write;
     const set = inKernel(name);
     const fresh = new Members(type);
-    const made = fresh.change(members, new Set());
-    const elements = elementsOf(made.add, type, family);
+    const made = yield* fresh.change(members, NONE);
+    const elements = yield* elementsIn(made.add, type, family);
     if (current && current.type !== type) transaction.deleteSet(set);
     transaction.addSet(set, shapeOf(type, family));
     if (current?.type === type) transaction.flushSet(set);
@@ -50,11 +52,13 @@ export function createNftSets(socket: NftSocket): SetBackend {
       known.set(name, fresh);
     };
   }
-  function change(transaction: Transaction, { name, added, removed }: SetWrite & { op: 'change' }): () => void {
+  function* change(transaction: Transaction, write: SetWrite & { op: 'change' }): Sliced<() => void> {
+    const { name, added, removed } = write;
     const members = known.get(name);
     if (!members) throw new OperationalError('EXEC', `set ${name} was not read`);
-    const made = members.change(added, removed);
-    const [old, fresh] = [made.remove, made.add].map((list) => elementsOf(list, members.type, familyOf(name)));
+    const made = yield* members.change(added, removed);
+    const old = yield* elementsIn(made.remove, members.type, familyOf(name));
+    const fresh = yield* elementsIn(made.add, members.type, familyOf(name));
     transaction.deleteElements(inKernel(name), old);
     transaction.addElements(inKernel(name), fresh);
     return () => {
@@ -62,14 +66,22 @@ export function createNftSets(socket: NftSocket): SetBackend {
       members.elements += fresh.length - old.length;
     };
   }
+  /** What is true when the transaction is done. */
+  function* compose(transaction: Transaction, writes: readonly SetWrite[]): Sliced<(() => void)[]> {
+    const done: (() => void)[] = [];
+    if (writes.some(({ op }) => op === 'create')) transaction.addTable();
+    for (const write of writes) {
+      done.push(yield* write.op === 'create' ? create(transaction, write) : change(transaction, write));
+      yield;
+    }
+    return done;
+  }
 
   async function writeFamily(family: Family, writes: readonly SetWrite[]): Promise<void> {
     const transaction = new Transaction(family);
-    const done: (() => void)[] = [];
-    if (writes.some(({ op }) => op === 'create')) transaction.addTable();
+    let done: readonly (() => void)[];
     try {
-      for (const write of writes)
-        done.push(write.op === 'create' ? create(transaction, write) : change(transaction, write));
+      done = await inSlices(realClock, compose(transaction, writes));
       await socket.commit(transaction);
     } catch (error) {
       // What was noted of members is ahead of the kernel now.
@@ -133,6 +145,14 @@ export function createNftSets(socket: NftSocket): SetBackend {
       known.delete(name);
     },
   };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+function* elementsIn(members: readonly string[], type: SetType, family: Family): Sliced<Element[]> {
+  const all: Element[] = [];
+  yield* forEach(members, (member) => all.push(...elementsOf([member], type, family)));
+  return all;
 }
 
 const familyOf = (name: string): Family => (name.startsWith('cali6') ? 6 : 4);

@@ -138,7 +138,7 @@ describe('sets', () => {
   test('a network inside another is held back, and comes forth when the outer one goes', () => {
     const members = new Members('hash:net');
     const apply = (added: string[], removed: string[]) => {
-      const made = members.change(new Set(added), new Set(removed));
+      const made = atOnce(members.change(new Set(added), new Set(removed)));
       members.confirm(made);
       return made;
     };
@@ -177,7 +177,7 @@ describe('sets', () => {
             const wanted = new Set<string>([...step, ...others]);
             const removed = new Set([...members.all].filter((m) => !wanted.has(m)));
             const added = new Set([...wanted].filter((m) => !members.all.has(m)));
-            members.confirm(members.change(added, removed));
+            members.confirm(atOnce(members.change(added, removed)));
             const nets = [...wanted].map((m) => (m.includes('/') ? (m as Prefix) : hostPrefix(m as Addr)));
             const free = nets.filter((net) => !nets.some((other) => other !== net && covers(other, net)));
             expect([...members.written].sort()).toEqual(
