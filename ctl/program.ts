@@ -136,13 +136,16 @@ function addReading(program: Command, run: Runner): void {
     .action(run(async () => (await import('./verbs/validate.ts')).validateFiles));
   program
     .command('diff')
-    .description('show the objects that applying the files would change')
+    .description(
+      'show the objects that applying the files would change, and whose traffic would be allowed or denied that was not',
+    )
     .addOption(FLAGS.file())
     .addOption(FLAGS.recursive())
     .addOption(FLAGS.namespace())
     .addOption(FLAGS.output('table, yaml or json'))
     .option('--delete', 'what deleting them would change')
-    .addHelpText('after', '\nExample:\n  tsnetctl diff -f policy.yaml')
+    .option('--no-flows', 'objects only: traffic takes seconds to work out in a large cluster')
+    .addHelpText('after', '\nExample:\n  tsnetctl diff -f policy.yaml\n  tsnetctl diff -f policy.yaml --no-flows')
     .action(run(async () => (await import('./verbs/diff.ts')).diff));
 }
 

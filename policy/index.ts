@@ -19,6 +19,7 @@ export {
   evaluateEndpoint,
   type Missed,
   type Step,
+  selectsEndpoint,
 } from './evaluate/evaluate.ts';
 export * from './evaluate/flow.ts';
 export { evaluateForwarding, evaluateHost } from './evaluate/host.ts';

@@ -105,7 +105,7 @@ export function hostEndpointsAt(end: End, address: Addr, known: Known): End[] {
   return hosts.map(([id, endpoint]) => ({ ...hostEnd(id, endpoint, known, end), addresses: [address] }));
 }
 
-const workloadEnd = (id: string, { spec }: WorkloadEndpoint, { flag, given }: Asked): End => ({
+export const workloadEnd = (id: string, { spec }: WorkloadEndpoint, { flag, given }: Asked): End => ({
   flag,
   given,
   kind: 'WorkloadEndpoint',
@@ -116,7 +116,7 @@ const workloadEnd = (id: string, { spec }: WorkloadEndpoint, { flag, given }: As
 });
 
 /** Where the endpoint says no address, it is reached by its node's. */
-function hostEnd(id: string, { spec }: HostEndpoint, { nodes }: Known, { flag, given }: Asked): End {
+export function hostEnd(id: string, { spec }: HostEndpoint, { nodes }: Known, { flag, given }: Asked): End {
   const own = addressesIn(spec.expectedIPs);
   const node = nodes.get(spec.node);
   const others = (node ? mainAddressesOf(node) : []).filter((one) => !own.some((o) => familyOf(o) === familyOf(one)));
@@ -164,16 +164,23 @@ const allAddressesOf = (node: Node): Addr[] => [
   ]),
 ];
 
-/** The addresses that the flow is between: the first of each end in a family that both have, IPv4 before IPv6, or in the one asked for. */
-export function pairOf(
-  from: End,
-  to: End,
-  asked: Family | null,
-): { readonly source: Addr; readonly destination: Addr } {
-  const first = ({ addresses }: End, family: Family) => addresses.find((one) => familyOf(one) === family);
+export interface Pair {
+  readonly source: Addr;
+  readonly destination: Addr;
+}
+
+/** The first address of each end in a family; null: one of them has none. */
+export function pairIn(from: Pick<End, 'addresses'>, to: Pick<End, 'addresses'>, family: Family): Pair | null {
+  const first = ({ addresses }: Pick<End, 'addresses'>) => addresses.find((one) => familyOf(one) === family);
+  const [source, destination] = [first(from), first(to)];
+  return source && destination ? { source, destination } : null;
+}
+
+/** The addresses that the flow is between: in a family that both ends have, IPv4 before IPv6, or in the one asked for. */
+export function pairOf(from: End, to: End, asked: Family | null): Pair {
   for (const family of asked === null ? ([4, 6] as const) : [asked]) {
-    const [source, destination] = [first(from, family), first(to, family)];
-    if (source && destination) return { source, destination };
+    const pair = pairIn(from, to, family);
+    if (pair) return pair;
   }
   const has = ({ flag, given, addresses }: End) =>
     `${flag} '${given}' has ${addresses.length > 0 ? addresses.join(', ') : 'no address that the datastore knows'}`;

@@ -1,10 +1,14 @@
 import { hasCode } from '#core';
-import type { AnyResource, Resources } from '#datastore';
+import { type AnyResource, createResources, type Resources } from '#datastore';
 import { type Change, changesBetween, changeText } from '../changes.ts';
+import { ClusterReader } from '../flow/cluster-reader.ts';
+import type { ChangedObject } from '../impact/changed.ts';
+import { impactOf } from '../impact/impact.ts';
+import { showImpact } from '../impact/show-impact.ts';
 import { painter, printable } from '../io.ts';
 import { named } from '../kinds.ts';
 import { DATA_FORMATS, parseFormat, printData } from '../output.ts';
-import { type Session, withResources } from '../session.ts';
+import { type Session, withStore } from '../session.ts';
 import { type InputOptions, readTargets, type Target } from '../targets.ts';
 
 /** What applying the files would do to one object. */
@@ -17,32 +21,48 @@ interface ObjectChange {
   readonly changes: readonly Change[];
 }
 
-/** `diff -f`: the objects that `apply` of the same files would change (with `--delete`, that `delete` would remove), and their fields. */
+/** `diff -f`: the objects that `apply` of the same files would change (with `--delete`, that `delete` would remove), their fields, and whose traffic that would allow or deny. */
 export async function diff(
   session: Session,
-  options: InputOptions & { readonly output?: string; readonly delete?: boolean },
+  options: InputOptions & { readonly output?: string; readonly delete?: boolean; readonly flows?: boolean },
 ): Promise<number> {
   const { type } = parseFormat(options.output, DATA_FORMATS);
   const targets = await readTargets(session.io, options);
-  const objects = await withResources(session, async (resources) => {
-    const found: ObjectChange[] = [];
+  const { changed, impact } = await withStore(session, async (store) => {
+    const resources = createResources(store, session.io.clock);
+    const found: ChangedObject[] = [];
     for (const target of targets) found.push(...(await differenceOf(resources, target, options.delete ?? false)));
-    return found;
+    if (options.flows === false) return { changed: found, impact: null };
+    const reader = new ClusterReader(store, session.io);
+    const difference = await impactOf(reader, found);
+    reader.finish();
+    return { changed: found, impact: difference };
   });
-  if (type === 'json' || type === 'yaml') await printData(session.io, type, { objects });
-  else show(session, objects);
+  const objects = changed.map(describe);
+  if (type === 'json' || type === 'yaml') {
+    const { flows = [], asked = null, limits = [] } = impact ?? {};
+    await printData(session.io, type, {
+      objects,
+      ...(options.flows !== false && { flows, flowsAsked: asked, limits }),
+    });
+    return 0;
+  }
+  show(session, objects);
+  if (impact) showImpact(session.io, impact);
   return 0;
 }
 
-async function differenceOf(resources: Resources, target: Target, remove: boolean): Promise<ObjectChange[]> {
+async function differenceOf(resources: Resources, target: Target, remove: boolean): Promise<ChangedObject[]> {
   const before = await stored(resources, target);
-  if (remove) return before ? [describe('delete', before, null)] : [];
+  const { kind } = target;
+  if (remove) return before ? [{ kind, before, after: null }] : [];
   const { change, resource } = await resources.apply(target.resource, { dryRun: true });
   if (change === 'unchanged') return [];
-  return [describe(change === 'created' ? 'add' : 'update', change === 'created' ? null : before, resource)];
+  return [{ kind, before: change === 'created' ? null : before, after: resource }];
 }
 
-function describe(change: ObjectChange['change'], before: AnyResource | null, after: AnyResource | null): ObjectChange {
+function describe({ before, after }: ChangedObject): ObjectChange {
+  const change = after === null ? 'delete' : before === null ? 'add' : 'update';
   const { kind, metadata } = (after ?? before) as AnyResource;
   const changes = changesBetween(before?.spec ? before : null, after);
   return {

@@ -1,7 +1,16 @@
 import type { Labels } from '#core';
-import type { HostEndpoint, Rule, WorkloadEndpoint } from '#datastore';
+import type { GlobalNetworkPolicy, HostEndpoint, NetworkPolicy, Rule, WorkloadEndpoint } from '#datastore';
 import { mismatch, type Packet, ruleProblem } from './match.ts';
-import { type Candidate, type Direction, type ListName, matchingTiers, typesOf } from './order.ts';
+import {
+  type Candidate,
+  type Direction,
+  globalCandidate,
+  type ListName,
+  matchingTiers,
+  namespacedCandidate,
+  selects,
+  typesOf,
+} from './order.ts';
 import type { World } from './world.ts';
 
 /** A rule that was looked at and did not match, or a policy without a rule that could. */
@@ -60,7 +69,7 @@ export function evaluateEndpoint(
   const endpoint = endpointOf(world, ref);
   const walk = new Walk(world, { where: refText(ref), direction, list }, packet);
   if (!endpoint) return walk.end('Deny', 'there is no such endpoint');
-  const tiers = matchingTiers(world, labelsOf(world, ref, endpoint), list);
+  const tiers = matchingTiers(world, refText(ref), labelsOf(world, ref, endpoint), list);
   for (const { name, tier, policies } of tiers) {
     const verdict = walk.tier(name, tier?.spec.defaultAction ?? 'Deny', policies);
     if (verdict) return { verdict, steps: walk.steps };
@@ -131,7 +140,7 @@ class Walk {
     const by = { tier: null, policy: `Profile/${name}` };
     const profile = this.#world.resources.Profile?.get(name);
     if (!profile) {
-      this.#missed.push({ ...by, rule: null, action: null, reason: 'there is no such profile' });
+      this.#miss(by, null, null, 'there is no such profile');
       return undefined;
     }
     const action = this.#rules(profile.spec, ['ingress', 'egress'], '', by);
@@ -151,14 +160,22 @@ class Walk {
   ): 'Allow' | 'Deny' | 'Pass' | undefined {
     for (const seen of lookAt(this.#world, spec, directions, namespace, this.#place.direction, this.#packet)) {
       const { rule, action, why } = seen;
-      if (why !== null || rule === null || action === null)
-        this.#missed.push({ ...by, rule, action, reason: why ?? '' });
+      if (why !== null || rule === null || action === null) this.#miss(by, rule, action, why ?? '');
       else {
         this.#note(by, rule, action, 'the rule matches');
         if (action !== 'Log') return action;
       }
     }
     return undefined;
+  }
+
+  #miss(
+    { tier, policy }: Pick<Missed, 'tier' | 'policy'>,
+    rule: number | null,
+    action: Missed['action'],
+    reason: string,
+  ): void {
+    if (this.#world.tellsMissed) this.#missed.push({ tier, policy, rule, action, reason });
   }
 
   #note(by: Pick<Step, 'tier' | 'policy'>, rule: number | null, action: Step['action'], reason: string): void {
@@ -193,21 +210,41 @@ export function* lookAt(
   direction: Direction,
   packet: Packet,
 ): Iterable<Seen> {
-  for (const one of directions)
-    for (const [i, rule] of (rules[one] ?? []).entries()) {
-      const problem = ruleProblem(rule);
-      if (problem === null) continue;
-      yield {
-        rule: null,
-        action: null,
-        why: `${one} rule ${i} cannot be read, so none of its rules counts: ${problem}`,
-      };
-      return;
-    }
+  const problem = problemIn(rules, directions);
+  if (problem !== null) {
+    yield { rule: null, action: null, why: problem };
+    return;
+  }
   const own = rules[direction] ?? [];
   if (own.length === 0) yield { rule: null, action: null, why: `it has no ${direction} rules` };
   for (const [i, rule] of own.entries())
     yield { rule: i, action: rule.action, why: mismatch(world, rule, namespace, packet) };
+}
+
+const problems = new WeakMap<Rules, string | null>();
+
+/** Why none of the rules counts; null: they do. */
+function problemIn(rules: Rules, directions: readonly Direction[]): string | null {
+  const known = problems.get(rules);
+  if (known !== undefined) return known;
+  const found = directions
+    .flatMap((one) => (rules[one] ?? []).map((rule, i) => ({ place: `${one} rule ${i}`, problem: ruleProblem(rule) })))
+    .find(({ problem }) => problem !== null);
+  const problem = found ? `${found.place} cannot be read, so none of its rules counts: ${found.problem}` : null;
+  problems.set(rules, problem);
+  return problem;
+}
+
+/** Whether a policy, whose id is the resource's name, applies to an endpoint that is there. */
+export function selectsEndpoint(world: World, policy: NetworkPolicy | GlobalNetworkPolicy, ref: EndpointRef): boolean {
+  const endpoint = endpointOf(world, ref);
+  if (!endpoint) return false;
+  const { name, namespace } = policy.metadata;
+  const candidate =
+    policy.kind === 'NetworkPolicy'
+      ? namespacedCandidate(`${namespace}/${name}`, policy.spec)
+      : globalCandidate(name, policy.spec);
+  return selects(candidate, labelsOf(world, ref, endpoint));
 }
 
 /** null: it does not exist, or counts as absent because it has no address. */

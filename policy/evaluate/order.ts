@@ -1,4 +1,4 @@
-import type { Labels } from '#core';
+import { type Labels, parseSelector, type Selector } from '#core';
 import type { GlobalNetworkPolicySpec, NetworkPolicySpec, Tier } from '#datastore';
 import { matches, policySelectorText } from './match.ts';
 import type { World } from './world.ts';
@@ -23,11 +23,23 @@ export interface MatchingTier {
   readonly policies: readonly Candidate[];
 }
 
-/** The tiers that have a policy for the endpoint in this list, in order, each with these policies in order (calico-datastore.md 4.3). */
-export function matchingTiers(world: World, labels: Labels, list: ListName): MatchingTier[] {
+/**
+ * The tiers that have a policy for an endpoint in this list, in order, each with these policies in order (calico-datastore.md 4.3). For each world it
+ * is worked out once for each endpoint and list: a comparison asks the same ends about many packets.
+ * @param where which endpoint it is
+ */
+export function matchingTiers(world: World, where: string, labels: Labels, list: ListName): readonly MatchingTier[] {
+  const known = readOnce(world);
+  const key = `${list} ${where}`;
+  const tiers = known.tiers.get(key) ?? tiersFor(world, known.policies, labels, list);
+  known.tiers.set(key, tiers);
+  return tiers;
+}
+
+function tiersFor(world: World, policies: Read['policies'], labels: Labels, list: ListName): MatchingTier[] {
   const byTier = new Map<string, Candidate[]>();
-  for (const candidate of candidates(world)) {
-    if (!isIn(list, candidate) || !selects(candidate, labels)) continue;
+  for (const { candidate, selector } of policies) {
+    if (!isIn(list, candidate) || !selector?.matches(labels)) continue;
     const name = candidate.spec.tier || 'default';
     const policies = byTier.get(name);
     if (policies) policies.push(candidate);
@@ -39,6 +51,27 @@ export function matchingTiers(world: World, labels: Labels, list: ListName): Mat
       if (!a.tier !== !b.tier) return a.tier ? -1 : 1;
       return order(a.tier?.spec.order, b.tier?.spec.order) || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name));
     });
+}
+
+/** What has been read of a world's policies. */
+interface Read {
+  /** A selector that cannot be read matches nothing. */
+  readonly policies: readonly { readonly candidate: Candidate; readonly selector: Selector | null }[];
+  readonly tiers: Map<string, readonly MatchingTier[]>;
+}
+
+const worlds = new WeakMap<World, Read>();
+
+function readOnce(world: World): Read {
+  const known = worlds.get(world);
+  if (known) return known;
+  const policies = [...candidates(world)].map((candidate) => {
+    const parsed = parseSelector(policySelectorText(candidate.spec, candidate.namespace));
+    return { candidate, selector: parsed.ok ? parsed.value : null };
+  });
+  const read: Read = { policies, tiers: new Map() };
+  worlds.set(world, read);
+  return read;
 }
 
 export const selects = ({ spec, namespace }: Candidate, labels: Labels): boolean =>

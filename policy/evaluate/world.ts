@@ -52,10 +52,14 @@ export class World {
   readonly #owners = new Map<Addr, readonly Owner[]>();
   readonly #names: ReadonlyMap<string, string>;
 
+  /** Whether steps tell of rules that did not match, which takes most of the time where there are many. */
+  readonly tellsMissed: boolean;
+
   /** @param names what steps call a policy, by its own `Kind/id`, where that is not its name */
-  constructor(resources: PolicyResources, names: ReadonlyMap<string, string> = new Map()) {
+  constructor(resources: PolicyResources, names: ReadonlyMap<string, string> = new Map(), tellsMissed = true) {
     this.resources = resources;
     this.#names = names;
+    this.tellsMissed = tellsMissed;
   }
 
   nameOf(policy: string): string {

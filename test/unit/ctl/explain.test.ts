@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Store } from '#datastore';
 import { apply, ctl, memoryStore } from './harness.ts';
@@ -533,6 +536,18 @@ test('what cannot be used counts as absent, and is told', async () => {
   expect(ran.err).toMatch(/WorkloadEndpoint\(prod\/n1-k8s-x-eth0\) cannot be used/);
   expect(ran.err).not.toContain('elsewhere');
   expect(new Set(warned).size).toBe(warned.length);
+});
+
+test('a directory of files is asked as etcd is', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'explain-'));
+  try {
+    writeFileSync(join(directory, 'cluster.yaml'), CLUSTER);
+    const argv = ['explain', '--from', 'prod/web-0', '--to', 'prod/db-0', '--port', '5432', '-o', 'json'];
+    const { out, err } = await ctl(null, argv, { env: { TSNET_DIRECTORY: directory } });
+    expect([err, JSON.parse(out)]).toEqual(['', await ask('prod/web-0', 'prod/db-0', '--port', '5432')]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test('help has examples, and completion has names', async () => {

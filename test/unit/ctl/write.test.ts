@@ -307,6 +307,9 @@ describe('validate and diff', () => {
         '    spec.ingress[1]: - {"action":"Allow"}',
         '+ IPPool(new)',
         '',
+        'no traffic would be allowed or denied that was not before',
+        '0 flows were compared: 0 ends that the change concerns with 3, for 3 ports and protocols',
+        '',
       ].join('\n'),
     );
     expect((await ctl(store, ['diff', '-f', '-'], { stdin: CLUSTER })).out).toBe('nothing would change\n');
