@@ -377,7 +377,7 @@ export class Pipeline implements SyncSink {
 
   #settings(): void {
     const wanted = new Map<string, { spoofing: boolean }>();
-    for (const endpoint of this.#o.endpoints.all.values()) {
+    for (const endpoint of this.#o.endpoints.served()) {
       const { spoofing = true } = wanted.get(endpoint.interfaceName) ?? {};
       wanted.set(endpoint.interfaceName, { spoofing: spoofing && this.#o.endpoints.maySpoof(endpoint) });
     }

@@ -14,6 +14,8 @@ interface Rig {
   readonly pipeline: Pipeline;
   readonly clock: SlowClock;
   readonly passes: { readonly changes: PolicyChanges; readonly routes: ReadonlyMap<string, Route | undefined> }[];
+  /** Interfaces that are to have the settings of a workload's. */
+  interfaces: readonly string[];
   /** Turns since the start that asked for a pass. */
   turns: number;
   /** Ends the pass that runs. */
@@ -57,7 +59,10 @@ beforeEach(async () => {
       changes = given;
     },
     routes: (routes) => passes.push({ changes, routes }),
-    ...{ overlay: nothing, interfaces: nothing, bandwidth: nothing, intervals: nothing, node: nothing },
+    interfaces: (wanted) => {
+      rig.interfaces = [...wanted.keys()];
+    },
+    ...{ overlay: nothing, bandwidth: nothing, intervals: nothing, node: nothing },
     request: () => {
       rig.turns++;
       applier.request();
@@ -78,7 +83,7 @@ beforeEach(async () => {
     onFirstSync: async () => {},
   } as unknown as PipelineOptions);
   rig = {
-    ...{ pipeline, clock, passes, turns: 0 },
+    ...{ pipeline, clock, passes, interfaces: [], turns: 0 },
     release: async () => {
       release();
       await takenIn();
@@ -92,11 +97,11 @@ afterEach(async () => {
   await rig.release();
 });
 
-const workload = (n: number, address = `10.0.0.${n}`): AnyResource =>
+const workload = (n: number, address = `10.0.0.${n}`, interfaceName = `cali${n}`): AnyResource =>
   resource(
     'WorkloadEndpoint',
     `a/w${n}`,
-    { node: 'here', orchestrator: 'k8s', endpoint: 'eth0', interfaceName: `cali${n}`, ipNetworks: [`${address}/32`] },
+    { node: 'here', orchestrator: 'k8s', endpoint: 'eth0', interfaceName, ipNetworks: [`${address}/32`] },
     { app: `${n}` },
   );
 const policy = (n: number, edit: number): AnyResource =>
@@ -160,4 +165,10 @@ test('the profile that allows all is there without being stored, and nothing tha
     ['cali-pro-', [{ match: [], action: { do: 'goto', chain: 'cali-allow' } }]],
     ['cali-pri-', [{ match: [], action: { do: 'goto', chain: 'cali-allow' } }]],
   ]);
+});
+
+test('an endpoint that names an interface of the host changes no setting of it: eth0 would answer ARP for everybody', async () => {
+  rig.pipeline.onUpdates([updateOf(workload(1)), updateOf(workload(2, '10.0.0.2', 'eth0'))]);
+  await takenIn();
+  expect(rig.interfaces).toEqual(['cali1']);
 });
