@@ -54,7 +54,7 @@ export function createReconcilers(context: ReconcilerContext): Reconcilers {
     metrics,
   });
   const sets = new SetReconciler({ backend: filter.sets, clock, log, metrics, maxElements: SET_SIZE });
-  const settings = new SettingsReconciler({ sysctl, clock, log, onDirty });
+  const settings = new SettingsReconciler({ sysctl, netlink, clock, log, onDirty });
   const bandwidth = new BandwidthReconciler({ netlink, clock, log, metrics, onDirty });
   const overlay = policyOnly ? undefined : new OverlayReconciler({ netlink, clock, log, metrics, onDirty });
   const routes = policyOnly ? undefined : createRouteReconciler(context);

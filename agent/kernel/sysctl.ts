@@ -88,6 +88,16 @@ export function nodeSettings(options: { forwarding: boolean }): Setting[] {
   ];
 }
 
+/** Whether nothing is to be written; false, too, where that cannot be read. */
+export function isInPlace(access: Sysctl, { path, value, required }: Setting): boolean {
+  try {
+    const have = access.read(path);
+    return have === value || (have === null && !required);
+  } catch {
+    return false;
+  }
+}
+
 /** Writes a setting unless it is so already; true: it was changed. @throws OperationalError KERNEL if a required one is refused */
 export function ensureSetting(access: Sysctl, { path, value, required }: Setting): boolean {
   const have = access.read(path);

@@ -177,6 +177,8 @@ export interface NetlinkListener {
   traffic?(link: string): void;
   /** A neighbour or forwarding entry of the interface that is not the kernel's own may have changed. A listener has this or routes. */
   neighbour?(link: string): void;
+  /** Forwarding, proxying or the reverse path check of the interface was switched, by whomever; '': of the node. */
+  setting?(link: string): void;
   /** Some events were lost: everything must be read again. */
   overrun(): void;
 }

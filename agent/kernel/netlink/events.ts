@@ -7,9 +7,14 @@ import { NUD, RTM_NEIGH } from './neighbour.ts';
 import { decodeRoute, foreignRoute, isOurs, type NameOf, RTM } from './route.ts';
 import { linkOf, RTM_FILTER, RTM_QDISC } from './traffic.ts';
 
-/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE, TC, NEIGH. */
-const GROUPS = { link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11], traffic: [4], neighbour: [3] } as const;
+/** Multicast groups (linux/rtnetlink.h): RTNLGRP_LINK, IPV4_IFADDR and IPV6_IFADDR, IPV4_ROUTE and IPV6_ROUTE, TC, NEIGH, IPV4_NETCONF and IPV6_NETCONF. */
+const GROUPS = {
+  ...{ link: [1], address: [5, 9], route: [7, 11], foreign: [7, 11], traffic: [4], neighbour: [3], setting: [24, 25] },
+} as const;
 const KINDS = Object.keys(GROUPS) as (keyof typeof GROUPS)[];
+const RTM_NEWNETCONF = 80;
+/** linux/netconf.h: an attribute, and what it says of a setting of the node. */
+const NETCONF = { INDEX: 1, ALL: -1 } as const;
 /** Datagrams handled before the loop gets its turn; the rest waits in the socket. */
 const READS_PER_TURN = 256;
 
@@ -69,6 +74,13 @@ function dispatch(d: Datagram, m: Message, listener: NetlinkListener, nameOf: Na
     case RTM_NEIGH.NEW:
     case RTM_NEIGH.DEL:
       listener.neighbour?.(nameOf(d.u32(m.start + 4)));
+      return;
+    case RTM_NEWNETCONF:
+      // One byte of family, filled up to four.
+      d.attributes(m.start + 4, m.end, (type, at) => {
+        const index = type === NETCONF.INDEX ? d.i32(at) : undefined;
+        if (index !== undefined) listener.setting?.(index === NETCONF.ALL ? '' : nameOf(index));
+      });
       return;
     default:
       if (isTraffic(m.type)) listener.traffic?.(nameOf(linkOf(d, m)));

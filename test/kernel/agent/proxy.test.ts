@@ -143,6 +143,21 @@ describe('settings of a workload interface', () => {
     ns.sh(`ip link del calib; ip link add calib type veth peer name eth0 netns ${pod('b')}; ip link set calib up`);
     await until('the settings of the new interface', () => expected.every((s) => read(s.path) === s.value));
   });
+  test('and those of the node are put back when somebody changes them, once a second if he does not stop', async () => {
+    const wrong = { proxy_arp: 0, forwarding: 0, rp_filter: 2 };
+    for (const [name, value] of Object.entries(wrong)) {
+      const path = `net/ipv4/conf/calib/${name}`;
+      const right = read(path);
+      ns.sh(`echo ${value} > /proc/sys/${path}`);
+      await until(`${path} to be ${right} again`, () => read(path) === right);
+    }
+    ns.sh('echo 0 > /proc/sys/net/ipv6/conf/calib/proxy_ndp');
+    await until('proxy_ndp', () => read('net/ipv6/conf/calib/proxy_ndp') === '1');
+    ns.sh('echo 0 > /proc/sys/net/ipv4/ip_forward');
+    await until('forwarding of the node and of its workloads', () =>
+      ['ip_forward', 'conf/calia/forwarding', 'conf/calib/forwarding'].every((one) => read(`net/ipv4/${one}`) === '1'),
+    );
+  });
   test('a spoofing endpoint has no reverse path check', () => {
     expect(
       workloadSettings('cali.x', { spoofing: true, defaultRpFilter: '1' }).find((s) => s.path.endsWith('rp_filter')),

@@ -29,7 +29,12 @@ test('a setting that the kernel refuses is named, of the node or with the endpoi
     },
   };
   const clock = new FakeClock();
-  const settings = new SettingsReconciler({ sysctl, clock, log: silentLog, onDirty: () => {} });
+  const settings = new SettingsReconciler({
+    ...{ sysctl, netlink: { watch: () => () => {} } },
+    clock,
+    log: silentLog,
+    onDirty: () => {},
+  });
   settings.onLinks(links);
   settings.set('', [{ path: 'net/ipv4/ip_forward', value: '1', required: true }]);
   settings.set('calia', [{ path: 'net/ipv4/conf/calia/proxy_arp', value: '1', required: true }]);
