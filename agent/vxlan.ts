@@ -90,7 +90,7 @@ function familyIntent(input: OverlayInput, family: Family): OverlayIntent {
   const own = input.nodes.get(input.node);
   const local = own && vtepOf(input.node, own, family);
   if (!local) problems.push(`Node ${input.node} has no ${fieldOf(family)} or no IPv${family} address: no overlay here`);
-  const vteps = remoteVteps(input, family);
+  const vteps = remoteVteps(input, family, local, problems);
   const name = VXLAN_DEVICES[family];
   const used = local ? [...vteps.values()] : [];
   return {
@@ -136,13 +136,41 @@ function vtepOf(name: string, node: Node, family: Family): Vtep | undefined {
   return { node: name, tunnel: tunnel.value, mac: stated?.toLowerCase() || vtepMac(name, family), host: host.addr };
 }
 
-function remoteVteps(input: OverlayInput, family: Family): Map<string, Vtep> {
+/**
+ * Those that can be told apart. Of two with one tunnel address or MAC the one created last is reached, as with endpoints: the older is what is left of a
+ * node that was named otherwise. A MAC of a group, or of zeros, is nobody's: to it the kernel would send what is for none of the others.
+ */
+function remoteVteps(
+  input: OverlayInput,
+  family: Family,
+  local: Vtep | undefined,
+  problems: string[],
+): Map<string, Vtep> {
   const found = new Map<string, Vtep>();
-  for (const [name, node] of input.nodes) {
+  const taken = new Map<string, string>();
+  const take = ({ node, tunnel, mac }: Vtep) => taken.set(tunnel, node).set(mac, node);
+  if (local) take(local);
+  for (const [name, node] of [...input.nodes].sort(lastCreatedFirst)) {
     const vtep = name === input.node ? undefined : vtepOf(name, node, family);
-    if (vtep) found.set(name, vtep);
+    if (!vtep) continue;
+    const other = taken.get(vtep.tunnel) ?? taken.get(vtep.mac);
+    if (isNoDevice(vtep.mac)) problems.push(`Node ${name}: MAC ${vtep.mac} is no device's: no overlay to it`);
+    else if (other) problems.push(`Node ${name} has the tunnel address or MAC of Node ${other}: no overlay to it`);
+    else {
+      take(vtep);
+      found.set(name, vtep);
+    }
   }
   return found;
+}
+
+const isNoDevice = (mac: string): boolean => (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1 || /^[0:]+$/.test(mac);
+
+function lastCreatedFirst([a, { metadata: one }]: [string, Node], [b, { metadata: other }]: [string, Node]): number {
+  // RFC 3339 in UTC and whole seconds, so that text sorts as time does.
+  const [before, after] = [one.creationTimestamp ?? '', other.creationTimestamp ?? ''];
+  if (before !== after) return before > after ? -1 : 1;
+  return a < b ? -1 : 1;
 }
 
 function deviceOf(input: OverlayInput, family: Family, { mac, host }: Vtep): VxlanDevice {

@@ -69,6 +69,41 @@ const ways = (given: OverlayInput) =>
     ]),
   );
 
+describe('nodes that cannot be told apart', () => {
+  const at = (name: string, created: string, spec: Node['spec']): [string, Node] => {
+    const [, made] = node(name, { bgp: { ipv4Address: `10.0.7.${name.length}/24` }, ...spec });
+    return [name, { ...made, metadata: { name, creationTimestamp: created } }];
+  };
+  const reached = (...more: [string, Node][]) => {
+    const { neighbours, fdb, problems } = overlayIntent(input({ nodes: new Map([...nodes, ...more]) }));
+    expect(fdb).toHaveLength(neighbours.length);
+    return [neighbours.map(({ address }) => address), problems];
+  };
+  const known = ['10.65.2.0', '10.65.3.0'];
+  test('of two with one tunnel address or MAC the last created is reached, in whatever order they came', () => {
+    const a = at('old', '2025-01-01T00:00:00Z', { ipv4VXLANTunnelAddr: '10.65.7.0' });
+    const b = at('newer', '2026-01-01T00:00:00Z', { ipv4VXLANTunnelAddr: '10.65.7.0' });
+    const c = at('third-', '2026-02-01T00:00:00Z', {
+      ipv4VXLANTunnelAddr: '10.65.8.0',
+      vxlanTunnelMACAddr: vtepMac('newer', 4),
+    });
+    const both = overlayIntent(input({ nodes: new Map([...nodes, a, b]) }));
+    expect(both.fdb.find(({ mac }) => mac === vtepMac('newer', 4))?.destination).toBe('10.0.7.5');
+    const problem = 'Node old has the tunnel address or MAC of Node newer: no overlay to it';
+    expect(both.problems).toEqual([problem]);
+    expect(overlayIntent(input({ nodes: new Map([b, a, ...nodes]) }))).toMatchObject({ fdb: both.fdb });
+    expect(reached(b, c)[1]).toEqual(['Node newer has the tunnel address or MAC of Node third-: no overlay to it']);
+  });
+  test('the address of this node is nobody else’s, and some MACs are nobody’s', () => {
+    const copy = at('copy', '2027-01-01T00:00:00Z', { ipv4VXLANTunnelAddr: '10.65.1.0' });
+    expect(reached(copy)).toEqual([known, ['Node copy has the tunnel address or MAC of Node n1: no overlay to it']]);
+    for (const mac of ['00:00:00:00:00:00', 'ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:01']) {
+      const odd = at('odd', '2027-01-01T00:00:00Z', { ipv4VXLANTunnelAddr: '10.65.7.0', vxlanTunnelMACAddr: mac });
+      expect(reached(odd)).toEqual([known, [`Node odd: MAC ${mac} is no device's: no overlay to it`]]);
+    }
+  });
+});
+
 describe('Always', () => {
   test('every remote block of the pool goes through its VTEP, our own leads nowhere, others are none of our business', () => {
     expect(ways(input())).toEqual({
