@@ -189,8 +189,11 @@ export class RouteReconciler {
   #learn(key: string, route: Route | undefined): void {
     this.#expect(key, route);
     const want = this.#tracker.desired(key);
-    if (route === undefined) this.#strange.delete(key);
-    else if (want !== undefined) {
+    if (route === undefined) {
+      this.#strange.delete(key);
+      // It is gone without us, as it was to be.
+      if (want === undefined) this.#failed.delete(key);
+    } else if (want !== undefined) {
       if (sameRoute(want, route)) this.#failed.delete(key);
     } else if (!this.#strange.has(key) && route.via.type === 'link' && this.#o.isWorkloadLink(route.via.link))
       this.#strange.set(key, this.#o.clock.now());

@@ -235,6 +235,17 @@ describe('grace', () => {
     await apply();
     expect(kernel.routes.size).toBe(0);
   });
+  test('one that could not be removed is no problem any more when it goes by itself', async () => {
+    await routes.readBack();
+    want(A);
+    await apply();
+    drop(A);
+    kernel.refuse = () => 'EINVAL';
+    await apply();
+    expect([...routes.problems()]).toHaveLength(1);
+    kernel.strangerDeletes(A);
+    expect([...routes.problems()]).toEqual([]);
+  });
   test('once it was wanted there is no grace', async () => {
     await routes.readBack();
     kernel.strangerSets(A);
