@@ -91,9 +91,13 @@ export function createNftSets(socket: NftSocket): SetBackend {
     for (const confirm of done) confirm();
   }
 
-  /** Members of a set: as many as we know of, if the kernel holds as many elements as stand for those; else they are counted. */
+  /**
+   * Members of a set: as many as we know of, if the kernel holds as many elements as stand for those; else they are counted. Of a set whose members were not read the
+   * kernel's number is told, where it gives one: nothing is compared with that, and they will be read.
+   */
   async function count(set: KernelSet, reader: NftReader): Promise<number> {
     const members = known.get(set.name.replaceAll('/', ':'));
+    if (!members && set.count !== undefined) return set.count;
     const isInterval = (set.flags & SET_FLAG.INTERVAL) !== 0;
     if (members?.type === typeOf(set) && set.count === (isInterval ? members.elements >> 1 : members.elements))
       return members.all.size;
