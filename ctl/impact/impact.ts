@@ -90,6 +90,9 @@ export async function impactOf(reader: ClusterReader, all: readonly ChangedObjec
   const settings = await settingsByNode(reader, nodes);
   const compared = compareFlows(touched, ends, packets.slice(0, MOST_PACKETS), { before, after }, settings);
   const limits = [
+    ...touched
+      .filter((end) => end.addresses.length === 0)
+      .map(({ name }) => `${name} has no address that the datastore knows, and is not looked at`),
     ...(more ? [`endpoints differ in more than ${MOST_GROUPS} ways; the others are not looked at`] : []),
     ...(packets.length > MOST_PACKETS
       ? [`rules name ${packets.length} ports and protocols; ${packets.length - MOST_PACKETS} are not looked at`]

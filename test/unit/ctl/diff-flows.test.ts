@@ -152,6 +152,8 @@ test('what was not looked at is said', async () => {
   const ports = Array.from({ length: 30 }, (_, i) => i + 1).join(', ');
   const { limits } = await diff(policy(fromWeb(ports)));
   expect(limits).toEqual(['rules name 33 ports and protocols; 9 are not looked at']);
+  const lost = await diff(object('HostEndpoint', 'name: lost', '{node: n9, interfaceName: eth0}'));
+  expect(lost.limits).toEqual(['HostEndpoint/lost has no address that the datastore knows, and is not looked at']);
   const forward = object(
     'GlobalNetworkPolicy',
     'name: f',
