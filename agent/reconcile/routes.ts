@@ -269,9 +269,24 @@ export class RouteReconciler {
     const byKey = new Map(failures.map((failure) => [failure.key, failure]));
     for (const { key, before } of chunk) {
       const failure = byKey.get(key);
-      if (failure) await this.#onFailure(failure, before);
-      else this.#failed.delete(key);
+      if (!failure) this.#failed.delete(key);
+      else {
+        await this.#onFailure(failure, before);
+        await this.#giveUp(failure, before);
+      }
     }
+  }
+  /**
+   * The address has moved to a workload whose route the kernel refuses, mostly because its interface is not there yet. The former workload must not go on
+   * getting its packets, nor be taken for their source.
+   */
+  async #giveUp({ key, error }: Failure, before: Route | undefined): Promise<void> {
+    const want = this.#tracker.desired(key);
+    if (!before || !want || !isLocalHost(before) || sameRoute(want, before) || error === 'ENOBUFS') return;
+    this.#expect(key, undefined);
+    this.#moved.add(addressOf(before));
+    const [failure] = await this.#o.netlink.writeRoutes([{ op: 'delete', route: before }]);
+    if (failure && failure.error !== 'ESRCH') this.#expect(key, before);
   }
 
   async #onFailure(failure: Failure, before: Route | undefined): Promise<void> {

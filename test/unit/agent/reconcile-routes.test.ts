@@ -123,6 +123,24 @@ async function apply(): Promise<void> {
 }
 
 describe('failures', () => {
+  test('an address that moved to a workload without an interface is not left with the former one', async () => {
+    await routes.readBack();
+    want(A, route('10.65.0.2/32'));
+    await apply();
+    const moved = route('10.65.0.1/32', 'cali2');
+    want(moved);
+    await apply();
+    expect([...kernel.routes.keys()]).toEqual(['10.65.0.2/32 254 1024']);
+    expect(routes.problem(routeKey(A))).toMatchObject({ error: 'ENODEV' });
+    kernel.linkComes('cali2', 11);
+    await apply();
+    expect(kernel.routes.get(routeKey(A))).toEqual(moved);
+    // Answers that were lost say nothing of what was written.
+    kernel.refuse = () => 'ENOBUFS';
+    want(A);
+    await apply();
+    expect(kernel.routes.get(routeKey(A))).toEqual(moved);
+  });
   test('a refused route is retried later and later, and others are not held up', async () => {
     await routes.readBack();
     kernel.refuse = ({ route: { to } }) => (to === A.to ? 'ENETUNREACH' : null);
