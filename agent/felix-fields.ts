@@ -95,7 +95,7 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
   },
   iptablesRefreshInterval: {
     default: '`180s`',
-    effect: 'how often rules are read back; changes by others are also noticed by events',
+    effect: 'how often rules are read back, at least a second apart; changes by others are also noticed by events',
   },
   ipsetsRefreshInterval: { default: '`90s`', effect: 'how often sets are read back' },
   routeRefreshInterval: { default: '`90s`', effect: 'how often routes are read back' },

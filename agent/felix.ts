@@ -119,10 +119,13 @@ function log(spec: FelixConfigurationSpec, group: number | undefined): RenderCon
 const burst = (perSecond: number, wanted: number | undefined): number =>
   Math.min(wanted || 5, Math.round(perSecond * 86_400));
 
+/** Reading everything back more often would leave no time for anything else. */
+const SHORTEST: Milliseconds = 1000;
+
 export function intervals(spec: FelixConfigurationSpec): Intervals {
   const read = (text: string | undefined, fallback: Milliseconds) => {
     const parsed = text === undefined ? undefined : parseDuration(text);
-    return parsed?.ok ? parsed.value : fallback;
+    return parsed?.ok ? (parsed.value > 0 ? Math.max(parsed.value, SHORTEST) : parsed.value) : fallback;
   };
   return {
     rules: read(spec.iptablesRefreshInterval, 180_000),

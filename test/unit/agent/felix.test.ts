@@ -127,6 +127,11 @@ test('a node’s own configuration goes before one that selects it, field by fie
   expect(felixSpec(all, 'n1', { rack: 'r1' })).toMatchObject({ vxlanPort: 3, vxlanVNI: 2, vxlanMTU: 1 });
 });
 
+test('nothing is read back more than once a second', () => {
+  const read = (iptablesRefreshInterval: string) => intervals({ iptablesRefreshInterval }).rules;
+  expect(['1ns', '999ms', '1s', '1500ms', '0s', '-1s'].map(read)).toEqual([1000, 1000, 1000, 1500, 0, -1000]);
+});
+
 test('a selector of nodes may ask for any name: what every object has is no label', () => {
   for (const nodeSelector of ["constructor contains 'x'", 'has(toString)', "!(__proto__ != 'x')"]) {
     const all = new Map([
