@@ -1,6 +1,6 @@
 import type { Milliseconds } from '#core';
 import type { Kept } from './kept.ts';
-import type { CommandResult, Runner } from './runner.ts';
+import type { CommandResult } from './runner.ts';
 
 /** Characters of a change that is fed; what is more would leave the program with the memory that it took. */
 const MOST = 256 << 10;
@@ -26,8 +26,9 @@ export interface Fed {
  * It is started when a command has succeeded, for the changes after that. When it fails it has ended, and commands do the work for a while, twice as many each time.
  */
 export class StandingRestore {
-  readonly #start: () => Kept;
+  readonly #start: () => Promise<Kept>;
   #program: Kept | undefined;
+  #isStarting = false;
   #isReady = false;
   #lines = 0;
   #asked = 0;
@@ -35,9 +36,9 @@ export class StandingRestore {
   /** Commands to come until it is started. */
   #after = 0;
 
-  /** @param argv of the program, with `--noflush` and without `--verbose` */
-  constructor(runner: Pick<Runner, 'keep'>, argv: readonly [string, ...string[]]) {
-    this.#start = () => runner.keep([...argv, '--verbose']);
+  /** @param start the program, with `--noflush --verbose` */
+  constructor(start: () => Promise<Kept>) {
+    this.#start = start;
   }
 
   /** @returns undefined: to be written by a command, for the program is not there or the change too large */
@@ -49,11 +50,22 @@ export class StandingRestore {
 
   /** A command has written. */
   succeeded(): void {
-    if (this.#program || this.#after-- > 0) return;
-    const program = this.#start();
-    this.#program = program;
-    // If it does not answer, that is a failure like others; the commands that go on say what is wrong.
-    void this.#feed(program, '', FIRST_ANSWER).catch(() => {});
+    if (this.#program || this.#isStarting || this.#after-- > 0) return;
+    // If it cannot be started or does not answer, that is a failure like others; the commands that go on say what is wrong.
+    void this.#begin().catch(() => {});
+  }
+
+  async #begin(): Promise<void> {
+    this.#isStarting = true;
+    try {
+      this.#program = await this.#start();
+    } catch (error) {
+      this.#failed();
+      throw error;
+    } finally {
+      this.#isStarting = false;
+    }
+    await this.#feed(this.#program, '', FIRST_ANSWER);
   }
 
   async #feed(program: Kept, text: string, timeout: Milliseconds): Promise<Fed> {
@@ -62,7 +74,7 @@ export class StandingRestore {
     const input = `${text}${mark}${FILLING}\n`;
     this.#isReady = false;
     try {
-      const ended = await program.feed(input, mark, timeout);
+      const ended = await program.feed(input, mark, timeout, text !== '');
       this.#lines += input.split('\n').length - 1;
       if (ended) this.#failed();
       else {

@@ -1,10 +1,12 @@
 import { type Clock, type Family, type Milliseconds, OperationalError, realClock } from '#core';
 import { printChain } from '#policy';
 import { inSlices } from '../slices.ts';
+import { ownLock, sharesLock } from './iptables-lock.ts';
 import { piecesOf } from './iptables-pieces.ts';
 import { type RestoreText, restoreText } from './iptables-restore.ts';
 import { parseSave } from './iptables-save.ts';
 import { StandingRestore } from './iptables-standing.ts';
+import type { Kept } from './kept.ts';
 import { LegacyTables } from './legacy-tables.ts';
 import type { Command, CommandResult, Runner } from './runner.ts';
 import type { RuleBackend } from './types.ts';
@@ -22,6 +24,8 @@ export interface IptablesOptions {
   readonly timeout?: Milliseconds;
   /** Seconds to wait for the lock of legacy iptables. */
   readonly lockWait?: number;
+  /** The file that all programs of legacy iptables lock. */
+  readonly lockFile?: string;
   /** Program names by role, for tests that put something else in their place. */
   readonly programs?: { restore?(family: Family): string; save?(family: Family): string };
 }
@@ -30,6 +34,7 @@ type Run = (argv: readonly string[], rest: Omit<Command, 'argv'>) => Promise<Com
 
 /** Seconds to wait for the xtables lock. */
 const LOCK_WAIT = 10;
+const LOCK_FILE = '/run/xtables.lock';
 const TIMEOUT: Milliseconds = 30_000;
 
 const programName = (family: Family, variant: string, role: string): string =>
@@ -38,7 +43,8 @@ const programName = (family: Family, variant: string, role: string): string =>
 /** iptables of one variant, both families. What a packet can notice of a write is one `COMMIT`, and so one change for the kernel. */
 export function createIptables(options: IptablesOptions): RuleBackend {
   const { runner, variant, clock = realClock, stay = true, prefix = [], programs = {} } = options;
-  const { timeout = TIMEOUT, lockWait = LOCK_WAIT } = options;
+  const { timeout = TIMEOUT, lockWait = LOCK_WAIT, lockFile = LOCK_FILE } = options;
+  const lock = { path: lockFile, wait: lockWait * 1000 };
   const program = (family: Family, role: 'restore' | 'save') =>
     programs[role]?.(family) ?? programName(family, variant, role);
   const prefixed = (argv: readonly string[]) => [...prefix, ...argv] as unknown as Command['argv'];
@@ -47,7 +53,7 @@ export function createIptables(options: IptablesOptions): RuleBackend {
   const tables = variant === 'legacy' && prefix.length === 0 ? new LegacyTables(clock) : undefined;
   const standing = new Map<Family, StandingRestore>();
   const standingOf = (family: Family): StandingRestore => {
-    const stays = standing.get(family) ?? new StandingRestore(runner, prefixed(restoreArgv(family)));
+    const stays = standing.get(family) ?? new StandingRestore(() => start(family));
     standing.set(family, stays);
     return stays;
   };
@@ -95,6 +101,12 @@ export function createIptables(options: IptablesOptions): RuleBackend {
     },
   };
 
+  async function start(family: Family): Promise<Kept> {
+    const argv = [...restoreArgv(family), '--verbose'];
+    const name = program(family, 'restore');
+    if (variant !== 'legacy' || !(await sharesLock(run, name, lock))) return runner.keep(prefixed(argv));
+    return runner.keep(prefixed(ownLock(argv)), lock);
+  }
   function restoreArgv(family: Family): [string, ...string[]] {
     // The nft variant has no lock: its transactions are the kernel's.
     const wait = variant === 'legacy' ? ['--wait', String(lockWait)] : [];
@@ -122,6 +134,11 @@ function demand(result: CommandResult, name: string, text?: string): void {
 /** @param linesBefore that the program had been given before this text */
 function failed(result: CommandResult, name: string, text?: string, linesBefore = 0): never {
   if (result.ended === 'timeout') throw new OperationalError('TIMEOUT', `${name} did not end in time and was killed`);
+  if (result.ended === 'lock')
+    throw new OperationalError(
+      'TIMEOUT',
+      `${name} was not given the lock of iptables: ${result.stderr || 'others hold it'}`,
+    );
   if (result.ended === 'output') throw new OperationalError('EXEC', `${name} wrote more than is believable`);
   const message = result.stderr.trim().replace(/\s*\n\s*/g, '; ');
   const line = /line:? (\d+)/.exec(message);

@@ -5,9 +5,9 @@ import type { CommandResult, KeptRequest } from './runner.ts';
 export interface Kept {
   /**
    * Gives it more input. Resolves with nothing when it has written `until` to its standard output; with how it ended, if it did so instead: by itself, or because it
-   * was killed after `timeout`. One at a time. Rejects with EXEC when it cannot be started or the runner died.
+   * was killed after `timeout`, or because a stranger did not let go of the lock that it needs (`needsLock`). One at a time. Rejects with EXEC when it cannot be started or the runner died.
    */
-  feed(stdin: string, until: string, timeout: Milliseconds): Promise<CommandResult | undefined>;
+  feed(stdin: string, until: string, timeout: Milliseconds, needsLock?: boolean): Promise<CommandResult | undefined>;
   /** It has ended, or could not be started. */
   readonly isGone: boolean;
 }
@@ -26,13 +26,13 @@ export class KeptProgram implements Kept {
   get isGone(): boolean {
     return this.#end !== undefined;
   }
-  feed(stdin: string, until: string, timeout: Milliseconds): Promise<CommandResult | undefined> {
+  feed(stdin: string, until: string, timeout: Milliseconds, needsLock = false): Promise<CommandResult | undefined> {
     if (this.#waiting) throw new Bug('a kept program was fed while it was busy');
     const end = this.#end;
     if (end) return 'error' in end ? Promise.reject(end.error) : Promise.resolve(end.result);
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#send({ feed: stdin, until, timeout });
+      this.#send({ feed: stdin, until, timeout, needsLock });
     });
   }
 

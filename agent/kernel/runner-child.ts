@@ -1,15 +1,24 @@
 import { execa } from 'execa';
 import { realClock } from '#core';
-import type { Command, CommandResult, RunnerReply, RunnerRequest } from './runner.ts';
+import type { Command, CommandResult, HeldLock, RunnerReply, RunnerRequest } from './runner.ts';
 import { COMMAND, endGroup } from './runner-group.ts';
 import { KeptChild } from './runner-kept.ts';
+import { SharedLock } from './runner-lock.ts';
 
 /**
  * The process that starts commands (runner.ts). It holds nothing, so its forks are cheap; it ends when the agent does.
  */
 const MAX_OUTPUT = 256 * 1024 * 1024;
 
-async function run(id: number, { argv, stdin, timeout, maxOutput = MAX_OUTPUT }: Command): Promise<CommandResult> {
+async function run(id: number, command: Command): Promise<CommandResult> {
+  if (!command.lock) return runUnlocked(id, command);
+  const lock = SharedLock.at(command.lock.path);
+  if (!(await lock.hold(command.lock.wait))) return { code: null, stdout: '', stderr: '', pid: 0, ended: 'lock' };
+  return runUnlocked(id, command).finally(() => lock.release());
+}
+
+async function runUnlocked(id: number, command: Command): Promise<CommandResult> {
+  const { argv, stdin, timeout, maxOutput = MAX_OUTPUT } = command;
   const [file, ...args] = argv;
   let ended: CommandResult['ended'];
   const child = execa(file, args, { ...COMMAND, input: stdin ?? '', maxBuffer: maxOutput });
@@ -36,8 +45,8 @@ async function run(id: number, { argv, stdin, timeout, maxOutput = MAX_OUTPUT }:
 
 const kept = new Map<number, KeptChild>();
 
-function keep(id: number, argv: Command['argv']): Promise<CommandResult> {
-  const child = new KeptChild(argv, () => reply({ id, answered: true }));
+async function keep(id: number, argv: Command['argv'], lock?: HeldLock): Promise<CommandResult> {
+  const child = new KeptChild(argv, () => reply({ id, answered: true }), lock);
   kept.set(id, child);
   if (child.pid !== undefined) reply({ id, started: child.pid });
   return child.end.finally(() => kept.delete(id));
@@ -51,8 +60,8 @@ function reply(message: RunnerReply): void {
 process.on('message', (request: RunnerRequest) => {
   const { id } = request;
   // One that has ended says so by its own result.
-  if ('feed' in request) return kept.get(id)?.feed(request);
-  const end = 'keep' in request ? keep(id, request.keep) : run(id, request);
+  if ('feed' in request) return void kept.get(id)?.feed(request);
+  const end = 'keep' in request ? keep(id, request.keep, request.lock) : run(id, request);
   end.then(
     (result) => reply({ id, result }),
     (error: unknown) => reply({ id, error: error instanceof Error ? error.message : String(error) }),

@@ -1,7 +1,8 @@
 import { execa } from 'execa';
-import { type Cancel, realClock } from '#core';
-import type { Command, CommandResult, KeptRequest } from './runner.ts';
+import { type Cancel, type Milliseconds, messageOf, realClock } from '#core';
+import type { Command, CommandResult, HeldLock, KeptRequest } from './runner.ts';
 import { COMMAND, endGroup } from './runner-group.ts';
+import { SharedLock } from './runner-lock.ts';
 
 /** Characters of standard output while it is fed once, and of standard error in its life; a program that writes more is killed. */
 const MAX_OUTPUT = 1 << 20;
@@ -14,6 +15,9 @@ export class KeptChild {
   readonly end: Promise<CommandResult>;
   readonly #child;
   readonly #onAnswer: () => void;
+  readonly #lock: { shared: SharedLock; wait: Milliseconds } | undefined;
+  #hasLock = false;
+  #isOver = false;
   #awaited: { until: string; cancel: Cancel } | undefined;
   /** Characters written since it was fed last, and the last of them. */
   #written = 0;
@@ -21,9 +25,12 @@ export class KeptChild {
   #stderr = '';
   #ended: CommandResult['ended'];
 
-  constructor([file, ...args]: Command['argv'], onAnswer: () => void) {
+  constructor([file, ...args]: Command['argv'], onAnswer: () => void, lock?: HeldLock) {
     this.#onAnswer = onAnswer;
-    this.#child = execa(file, args, { ...COMMAND, stdin: 'pipe', buffer: false });
+    this.#lock = lock && { shared: SharedLock.at(lock.path), wait: lock.wait };
+    // Any descriptor will do; the type knows one digit.
+    const inherited = this.#lock ? [this.#lock.shared.fd as 3] : [];
+    this.#child = execa(file, args, { ...COMMAND, stdio: ['pipe', 'pipe', 'pipe', ...inherited], buffer: false });
     this.pid = this.#child.pid;
     const { stdin, stdout, stderr } = this.#child;
     // What it did not read of an input is told by its end.
@@ -36,9 +43,10 @@ export class KeptChild {
     this.end = this.#untilEnd();
   }
 
-  feed({ feed, until, timeout }: KeptRequest): void {
+  async feed({ feed, until, timeout, needsLock }: KeptRequest): Promise<void> {
     this.#written = 0;
     this.#tail = '';
+    if (needsLock && !(await this.#takeLock())) return;
     const cancel = realClock.after(timeout, () => this.#kill('timeout'));
     this.#awaited = { until, cancel };
     this.#child.stdin.write(feed);
@@ -54,19 +62,38 @@ export class KeptChild {
     if (!output.includes(until)) return;
     this.#awaited.cancel();
     this.#awaited = undefined;
+    this.#letGo();
     this.#onAnswer();
   }
   #bound(characters: number): void {
     if (characters > MAX_OUTPUT) this.#kill('output');
   }
-  #kill(why: 'timeout' | 'output'): void {
+  /** Resolves with false when there is nothing more to do. */
+  async #takeLock(): Promise<boolean> {
+    if (!this.#lock) return true;
+    try {
+      this.#hasLock = await this.#lock.shared.hold(this.#lock.wait);
+    } catch (error) {
+      this.#stderr += messageOf(error);
+    }
+    if (!this.#hasLock) this.#kill('lock');
+    if (this.#isOver) this.#letGo();
+    return this.#hasLock;
+  }
+  #letGo(): void {
+    if (this.#hasLock) this.#lock?.shared.release();
+    this.#hasLock = false;
+  }
+  #kill(why: 'timeout' | 'output' | 'lock'): void {
     this.#ended ??= why;
     endGroup(this.pid);
   }
 
   async #untilEnd(): Promise<CommandResult> {
     const result = await this.#child;
+    this.#isOver = true;
     this.#awaited?.cancel();
+    this.#letGo();
     if (this.pid === undefined)
       throw new Error(`${result.command} cannot be started: ${result.shortMessage ?? 'unknown'}`);
     return {

@@ -11,6 +11,15 @@ export interface Command {
   readonly timeout: Milliseconds;
   /** Bytes of stdout or stderr kept; a command that writes more is killed. */
   readonly maxOutput?: number;
+  /** A lock that is held while it runs. */
+  readonly lock?: HeldLock;
+}
+
+/** A lock file that is held by the runner for its programs. */
+export interface HeldLock {
+  readonly path: string;
+  /** For strangers who hold it. */
+  readonly wait: Milliseconds;
 }
 
 export interface CommandResult {
@@ -19,7 +28,7 @@ export interface CommandResult {
   readonly stdout: string;
   readonly stderr: string;
   /** Why it was ended by us. */
-  readonly ended?: 'timeout' | 'output';
+  readonly ended?: 'timeout' | 'output' | 'lock';
   readonly pid: number;
 }
 
@@ -30,8 +39,11 @@ export interface CommandResult {
 export interface Runner {
   /** Rejects with EXEC when the program cannot be started or the runner died; a command that fails is a result. */
   run(command: Command): Promise<CommandResult>;
-  /** Starts a program that stays until it ends by itself, is killed for a bound, or the runner is closed. */
-  keep(argv: Command['argv']): Kept;
+  /**
+   * Starts a program that stays until it ends by itself, is killed for a bound, or the runner is closed.
+   * @param lock that it has while it works off an input
+   */
+  keep(argv: Command['argv'], lock?: HeldLock): Kept;
   /** Whether a process id was that of a command started here, so that its kernel events are our own. */
   isOurs(pid: number): boolean;
   close(): void;
@@ -42,8 +54,12 @@ export interface KeptRequest {
   readonly feed: string;
   readonly until: string;
   readonly timeout: Milliseconds;
+  /** Whether it is an input for which the program needs its lock. */
+  readonly needsLock: boolean;
 }
-export type RunnerRequest = (Command | { readonly keep: Command['argv'] } | KeptRequest) & { readonly id: number };
+export type RunnerRequest = (Command | { readonly keep: Command['argv']; readonly lock?: HeldLock } | KeptRequest) & {
+  readonly id: number;
+};
 export type RunnerReply =
   | { readonly id: number; readonly started: number }
   | { readonly id: number; readonly answered: true }
@@ -139,7 +155,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
         send(to, { ...command, id });
       }).finally(done);
     },
-    keep(argv) {
+    keep(argv, lock) {
       if (closed) {
         const gone = new KeptProgram(() => {});
         gone.reject(new OperationalError('EXEC', 'the command runner is closed'));
@@ -162,7 +178,7 @@ export function createRunner(options: { readonly log: Log }): Runner {
         resolve: (result) => program.resolve(result),
         reject: (error) => program.reject(error),
       });
-      send(to, { keep: argv, id });
+      send(to, { keep: argv, id, ...(lock && { lock }) });
       return {
         get isGone() {
           return program.isGone;

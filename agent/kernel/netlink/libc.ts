@@ -4,7 +4,7 @@ import type koffi from 'koffi';
 import { OperationalError } from '#core';
 
 /**
- * The C functions behind sockets to the kernel, and nothing more: buffers in, integers out, no pointer kept. `load(null)` takes the symbols of
+ * The C functions behind sockets to the kernel and locks, and nothing more: buffers in, integers out, no pointer kept. `load(null)` takes the symbols of
  * the process itself, so glibc and musl both serve. errno is read at once, before anything can overwrite it.
  */
 function load() {
@@ -20,6 +20,7 @@ function load() {
     send: libc.func('int send(int, void *, size_t, int)'),
     recv: libc.func('int recv(int, void *, size_t, int)'),
     close: libc.func('int close(int)'),
+    flock: libc.func('int flock(int, int)'),
     if_nametoindex: libc.func('uint32_t if_nametoindex(const char *)'),
     if_indextoname: libc.func('void *if_indextoname(uint32_t, void *)'),
   };
@@ -163,6 +164,22 @@ export class OptionSocket {
   close(): void {
     native().close(this.#fd);
   }
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const LOCK_UN = 8;
+
+/** flock(2) without a wait: false, if another open file holds it. @throws OperationalError KERNEL */
+export function tryLock(fd: number): boolean {
+  if (native().flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  const errno = native().ffi.errno();
+  if (errno === constants.errno.EAGAIN || errno === constants.errno.EINTR) return false;
+  throw failed('flock');
+}
+/** Lets go, also for processes that have inherited the open file. */
+export function unlock(fd: number): void {
+  if (native().flock(fd, LOCK_UN) !== 0) throw failed('flock');
 }
 
 /** Calls back whenever the socket has something to read; also after an overrun, where libuv stops the handle (it is started again). */

@@ -515,6 +515,159 @@ describe('the lock of legacy iptables', () => {
   });
 });
 
+describe('the lock of legacy iptables, held for both families', () => {
+  const file = (name: string) => join(dir, name);
+  const go = () => writeFileSync(file('go'), '');
+  const atWork = (family: 4 | 6) => existsSync(file(`at-work-${family}`));
+  /** Whether a stranger would get the lock. */
+  const isFree = () => ns.sh(`flock -n ${file('lock')} echo free || true`) !== '';
+  const clean = () => {
+    for (const name of ['lock', 'go', 'at-work-4', 'at-work-6', 'pids']) rmSync(file(name), { force: true });
+  };
+  const others: Runner[] = [];
+  afterEach(() => {
+    for (const other of others.splice(0)) other.close();
+    TOOLS['iptables-legacy'].clean();
+    clean();
+  });
+
+  /**
+   * Programs that were made with another lock file, and that stop, once they stay and are given a change, until they are told to go.
+   * @param name of the variable that they know the lock file by
+   */
+  async function bench({ name = 'XTABLES_LOCKFILE', lockWait = 10 } = {}) {
+    clean();
+    writeFileSync(file('lock'), '');
+    const path = (family: 4 | 6) => file(`shares-${family}`);
+    for (const family of FAMILIES) {
+      const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-legacy-restore`;
+      const wait = `touch ${file(`at-work-${family}`)}; until [ -e ${file('go')} ]; do sleep 0.01; done`;
+      const stays = `sh -c 'head -n 1; while IFS= read -r line; do case $line in "*"*) ${wait};; esac; echo "$line"; done'`;
+      writeFileSync(
+        path(family),
+        `#!/bin/sh\nown=$${name}\nexport XTABLES_LOCKFILE=\${own:-${file('lock')}}
+case "$*" in *--verbose*) echo $own >> ${file('pids')}; ${stays} | ${tool} "$@";; *) exec ${tool} "$@";; esac\n`,
+      );
+      chmodSync(path(family), 0o755);
+    }
+    const other = createRunner({ log: silentLog });
+    others.push(other);
+    const clock = new FakeClock();
+    const options = { runner: other, variant: 'legacy', lockFile: file('lock'), lockWait } as const;
+    const backend = createIptables({ ...options, programs: { restore: path } });
+    const chains = new ChainReconciler({
+      backend,
+      families: FAMILIES,
+      clock,
+      log: silentLog,
+      metrics: createMetrics(),
+    });
+    const fresh = createPolicyEngine({ node: 'n', config: DEFAULT_RENDER_CONFIG }).flush();
+    let round = 0;
+    const change = () => {
+      const counted: ChainRule = { match: [], action: { do: 'none' }, comments: [`round ${++round}`] };
+      const changed = fresh.chains.map((c) =>
+        c.name === 'cali-FORWARD' && c.chain ? { ...c, chain: { ...c.chain, rules: [counted, ...c.chain.rules] } } : c,
+      );
+      chains.update({ chains: changed, ...(round === 1 && { hooks: fresh.hooks! }) });
+      return chains.apply();
+    };
+    const stands = () => FAMILIES.every((family) => TOOLS['iptables-legacy'].show(family).includes(`round ${round}`));
+    go();
+    do expect((await change()).failures).toEqual([]);
+    while (!FAMILIES.every(atWork));
+    rmSync(file('go'));
+    for (const family of FAMILIES) rmSync(file(`at-work-${family}`));
+    const owns = () => readFileSync(file('pids'), 'utf8').split('\n').slice(0, -1);
+    return { chains, clock, change, stands, other, owns };
+  }
+
+  test('both are written at the same time, and strangers wait for both', async () => {
+    const b = await bench();
+    expect(b.owns()).toEqual(['/proc/self/status', '/proc/self/status']);
+    expect(isFree()).toBe(true);
+    const outcome = b.change();
+    await until('both', () => FAMILIES.every(atWork));
+    expect(isFree()).toBe(false);
+    go();
+    expect((await outcome).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+    expect(isFree()).toBe(true);
+  });
+
+  test('a program that knows no other lock than the one of all takes it by itself, one family after the other', async () => {
+    const b = await bench({ name: 'NOT_THIS' });
+    expect(b.owns()).toEqual(['', '']);
+    go();
+    expect((await b.change()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+
+  test('it is waited for: no program is given a change before', async () => {
+    const b = await bench();
+    go();
+    const holder = spawn('flock', [file('lock'), 'sh', '-c', `touch ${file('pids')}-held; exec ${HANGS}`], {
+      detached: true,
+    });
+    await until('the holder', () => existsSync(`${file('pids')}-held`));
+    rmSync(`${file('pids')}-held`);
+    const outcome = b.change();
+    // A round trip to the runner after the change.
+    await b.other.run({ argv: ['true'], timeout: 20_000 });
+    expect(FAMILIES.some(atWork)).toBe(false);
+    process.kill(-holder.pid!, 'SIGKILL');
+    expect((await outcome).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+
+  test('it is not waited for longer than the bound: said, and tried again', async () => {
+    const b = await bench({ lockWait: 1 });
+    go();
+    const holder = spawn('flock', [file('lock'), 'sh', '-c', `touch ${file('pids')}-held; exec ${HANGS}`], {
+      detached: true,
+    });
+    await until('the holder', () => existsSync(`${file('pids')}-held`));
+    rmSync(`${file('pids')}-held`);
+    const { failures, again } = await b.change();
+    expect(failures.map(({ error, detail }) => [error, detail.includes('lock')])).toEqual(
+      FAMILIES.map(() => ['TIMEOUT', true]),
+    );
+    process.kill(-holder.pid!, 'SIGKILL');
+    b.clock.advance(again! + 1000);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+
+  test('when the runner is killed it stays until the programs have ended', async () => {
+    const b = await bench();
+    const pid = (await b.other.run({ argv: ['sh', '-c', 'echo $PPID'], timeout: 20_000 })).stdout.trim();
+    const outcome = b.change();
+    await until('both', () => FAMILIES.every(atWork));
+    process.kill(Number(pid), 'SIGKILL');
+    // Commands are tried, too, and wait for the lock.
+    await until('the end of the runner', () => ns.sh(`ps -o pid= -p ${pid} || true`).trim() === '');
+    expect(isFree()).toBe(false);
+    go();
+    await until('the end of the programs', isFree);
+    await outcome;
+    b.clock.advance(60_000);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+
+  test('when another file has come into its place, programs that lock that one do the work', async () => {
+    const b = await bench();
+    go();
+    rmSync(file('lock'));
+    writeFileSync(file('lock'), '');
+    const { failures, again } = await b.change();
+    expect(failures.map(({ error }) => error)).toEqual(['TIMEOUT', 'TIMEOUT']);
+    b.clock.advance(again! + 1000);
+    expect((await b.chains.apply()).failures).toEqual([]);
+    expect(b.stands()).toBe(true);
+  });
+});
+
 test('a look at the rules that had to wait for a write is followed by the next as soon as one that had not', async () => {
   const clock = new FakeClock();
   const looks: { onTurn: () => void; end: () => void }[] = [];

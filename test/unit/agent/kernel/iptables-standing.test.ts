@@ -31,11 +31,13 @@ function machine() {
           settle = { resolve, reject };
         });
       },
-      answer(result) {
+      async answer(result) {
+        await turn();
         settle.resolve(result);
         return turn();
       },
-      break() {
+      async break() {
+        await turn();
         settle.reject(new OperationalError('EXEC', 'the command runner ended'));
         return turn();
       },
@@ -43,7 +45,7 @@ function machine() {
     programs.push(program);
     return program;
   };
-  const restore = new StandingRestore({ keep }, ['restore', '--noflush']);
+  const restore = new StandingRestore(async () => keep(['restore', '--noflush', '--verbose']));
   return { restore, started, programs, feed: (text = CHANGE) => restore.feed(text, 1000) };
 }
 
