@@ -269,6 +269,8 @@ test.each(histories.map((steps, i) => [i, steps] as const))(
     const fresh = new Machine(`new${i}`);
     try {
       const written = new Set<string>();
+      // Or the agent registers its node in a file of its own, and of two files with one resource the first that was seen counts.
+      old.write(steps[0].moment, (key) => key === 'Node__here', written);
       old.start();
       for (const [n, step] of steps.entries()) {
         const isLast = n === steps.length - 1;
