@@ -15,7 +15,7 @@ declare -A speaker=(
   [flaps]='--prefixes 1000 --flaps 200'
   [kernel]='--kernel --prefixes 100000'
 )
-agent=(start-policies start-netsets start-namespaces start-thousand start-nftables edits-iptables edits-iptables-dual edits-nftables edits-nftables-dual churn first-packet)
+agent=(start-policies start-netsets start-namespaces start-thousand start-nftables edits-iptables edits-iptables-dual edits-legacy edits-legacy-dual edits-nftables edits-nftables-dual churn first-packet)
 declare -A rules=(
   [datapath]='datapath.bench.ts 100 20'
   [chains-nft]='chains.bench.ts nft 100'
