@@ -1,24 +1,6 @@
 import { join } from 'node:path';
-import {
-  declarePeerMetrics,
-  dumpToFile,
-  type RouteInfo,
-  readPeer,
-  readRouteQuery,
-  type Speaker,
-  type SpeakerEvents,
-  serveControl,
-} from '#bgp';
-import {
-  type Clock,
-  createMetrics,
-  type Log,
-  type Metrics,
-  type Milliseconds,
-  OperationalError,
-  realClock,
-  sleep,
-} from '#core';
+import { declarePeerMetrics, type RouteInfo, type Speaker, type SpeakerEvents } from '#bgp';
+import { type Clock, createMetrics, type Log, type Metrics, type Milliseconds, realClock, sleep } from '#core';
 import {
   createResources,
   declareSyncMetrics,
@@ -35,6 +17,7 @@ import { Bgp } from './bgp.ts';
 import { Closures } from './closures.ts';
 import { Cluster } from './cluster.ts';
 import { CniFile, NODE_NAME_FILE } from './cni-file.ts';
+import { answerQuestions } from './control.ts';
 import { applySteps, Dataplane } from './dataplane.ts';
 import { EndpointLog } from './endpoint-log.ts';
 import { EndpointStatusFiles } from './endpoint-status.ts';
@@ -53,7 +36,7 @@ import { LoopLag } from './loop-lag.ts';
 import { Pipeline } from './pipeline.ts';
 import { MOST_PUBLISHED_ROUTES, Publisher } from './publisher.ts';
 import { RuleWatch } from './reconcile/watch.ts';
-import { createReconcilers, type Reconcilers } from './reconcilers.ts';
+import { createReconcilers, type ReconcilerContext, type Reconcilers } from './reconcilers.ts';
 import { RouteTable } from './routes.ts';
 import { makeRunDirectory } from './run-directory.ts';
 import { Secrets } from './secrets.ts';
@@ -72,6 +55,8 @@ export interface AgentContext {
   readonly config: AgentConfig;
   readonly version: string;
   readonly log: Log;
+  /** Something changed that an agent takes in only when it starts: it is to be stopped, and another one started. Called once. */
+  readonly onBeginAgain: (why: string) => void;
   readonly clock?: Clock;
   /** The BGP speaker; given by the program, so that tests can look on. */
   readonly createSpeaker: (events: SpeakerEvents, context: { clock: Clock; log: Log; metrics: Metrics }) => Speaker;
@@ -125,7 +110,10 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const policy = createPolicyEngine({ node: config.nodeName, config: DEFAULT_RENDER_CONFIG });
   // These call what is made after them; nothing calls before the end of this function.
   const workloadLinks = new WorkloadLinks(config.interfacePrefix);
-  const reconcilers = await reconcile(base, runner, netlink, workloadLinks, () => dataplane.retry());
+  const reconcilers = await reconcile(base, runner, netlink, workloadLinks, {
+    onDirty: () => dataplane.retry(),
+    onOther: context.onBeginAgain,
+  });
   const { routes, chains, settings, overlay, bandwidth } = reconcilers;
   const secrets = new Secrets(config.secretsDir, log, () => pipeline.poke('bgp'));
   const bgp = speak(base, context.createSpeaker, reconcilers, table, () => pipeline.poke());
@@ -256,7 +244,7 @@ async function reconcile(
   runner: Runner,
   netlink: Netlink,
   workloadLinks: WorkloadLinks,
-  onDirty: () => void,
+  events: Pick<ReconcilerContext, 'onDirty' | 'onOther'>,
 ): Promise<Reconcilers> {
   const { config, log, onStop } = base;
   const variant = await chooseVariant(runner, config.iptablesBackend);
@@ -269,7 +257,7 @@ async function reconcile(
     variant,
     policyOnly: config.policyOnly,
     isWorkloadLink: workloadLinks.has,
-    onDirty,
+    ...events,
   });
   onStop(() => made.close());
   return made;
@@ -362,20 +350,7 @@ function tunnelAddresses({ config, clock, log, onStop }: Base, store: Store): Tu
 }
 
 async function control({ config, log, onStop }: Base, status: () => NodeStatus, bgp: Bgp | undefined): Promise<void> {
-  const server = await serveControl(
-    join(config.runDir, 'agent.sock'),
-    {
-      'node.status': status,
-      'bgp.peers': () => bgp?.peers() ?? [],
-      'bgp.routes': (query) => bgp?.routes(readRouteQuery(query)) ?? [],
-      'bgp.refresh': (params) => {
-        if (!bgp) throw new OperationalError('NOT_FOUND', 'this agent does not speak BGP');
-        bgp.refresh(readPeer(params));
-      },
-      'bgp.dump': (params) => dumpToFile(params, async () => (await bgp?.dump()) ?? new Uint8Array(0)),
-    },
-    log,
-  );
+  const server = await answerQuestions(config, { status, bgp }, log);
   onStop(() => server.close());
 }
 

@@ -17,11 +17,13 @@ export const FELIX_FIELDS: Readonly<Record<string, FelixField>> = {
   },
   iptablesBackend: {
     default: '`Auto`: what the machine uses',
-    effect: 'which iptables rules are written by; read when the agent starts; `--iptables-backend` beats it',
+    effect:
+      'which iptables rules are written by, by an agent that begins again in its process as after a restart; `--iptables-backend` beats it',
   },
   nftablesMode: {
     default: '`Auto`, which is iptables',
-    effect: '`Enabled`: rules and sets are written to tables `tsnet` of nftables; read when the agent starts',
+    effect:
+      '`Enabled`: rules and sets are written to tables `tsnet` of nftables, by an agent that begins again in its process as after a restart',
   },
   chainInsertMode: { default: '`insert`', effect: 'where our jumps stand in the kernel’s chains: first or last' },
   iptablesFilterAllowAction: {

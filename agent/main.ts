@@ -1,7 +1,7 @@
 import { CommanderError } from 'commander';
 import { createSpeaker } from '#bgp';
 import { createLog, messageOf, OperationalError, realClock, VERSION } from '#core';
-import { startAgent } from './daemon.ts';
+import { type RunningAgent, startAgent } from './daemon.ts';
 import { agentCommand, readSettings } from './read-settings.ts';
 import type { AgentConfig } from './settings.ts';
 
@@ -17,23 +17,45 @@ async function main(): Promise<void> {
     log.fatal({ error: messageOf(error), stack: error.stack }, 'tsnet-agent ends');
     process.exit(1);
   });
-  const agent = await startAgent({ config, version: VERSION, log, createSpeaker });
   let stopping = false;
+  const start = () => startAgent({ config, version: VERSION, log, createSpeaker, onBeginAgain });
+  const onBeginAgain = (why: string) => {
+    if (stopping) return;
+    log.info({ why }, 'tsnet-agent begins again in this process; routes, rules and sessions of peers stay in place');
+    agent = again(agent, start);
+    agent.catch((error) => {
+      log.fatal({ error: messageOf(error) }, 'beginning again failed');
+      process.exit(1);
+    });
+  };
+  let agent = start();
+  await agent;
   const stop = (signal: string) => {
     if (stopping) return;
     stopping = true;
     log.info({ signal }, 'tsnet-agent stops; routes, rules and sessions of peers stay in place');
     realClock.after(STOP_AT_MOST, () => process.exit(1));
-    agent.stop().then(
-      () => process.exit(0),
-      (error) => {
-        log.error({ error: messageOf(error) }, 'stopping failed');
-        process.exit(1);
-      },
-    );
+    agent
+      .then((running) => running.stop())
+      .then(
+        () => process.exit(0),
+        (error) => {
+          log.error({ error: messageOf(error) }, 'stopping failed');
+          process.exit(1);
+        },
+      );
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
+}
+
+/** As a stop and a start of the process, which is not there for this. */
+async function again(agent: Promise<RunningAgent>, start: () => Promise<RunningAgent>): Promise<RunningAgent> {
+  const running = await agent;
+  const cancel = realClock.after(STOP_AT_MOST, () => process.exit(1));
+  await running.stop();
+  cancel();
+  return start();
 }
 
 function settings(): AgentConfig {

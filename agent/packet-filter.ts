@@ -15,6 +15,8 @@ export interface PacketFilterContext {
   readonly variant: 'nft' | 'legacy';
   readonly clock: Clock;
   readonly log: Log;
+  /** FelixConfiguration wants another packet filter than the one in use; told once. */
+  readonly onOther: (why: string) => void;
 }
 
 interface Backends {
@@ -23,8 +25,8 @@ interface Backends {
 }
 
 /**
- * iptables with ipset, or nftables: which one is known only when FelixConfiguration is, and stays for the life of the agent. Nothing is written
- * before that, because nothing is desired before that.
+ * iptables with ipset, or nftables: which one is known only when FelixConfiguration is, and stays. Nothing is written before that, because nothing is desired
+ * before that. When another one is wanted the agent begins again, as after a restart: what stands in the kernel protects until the new rules do.
  */
 export class PacketFilter {
   readonly rules: RuleBackend;
@@ -35,6 +37,7 @@ export class PacketFilter {
   readonly #socket = new NftSocket();
   readonly #ipset: IpsetSocket;
   #kind: 'iptables' | 'nftables' | undefined;
+  #isOtherTold = false;
   #leftovers: (ChainReconciler | SetReconciler)[] | undefined;
   #isClean = false;
 
@@ -64,23 +67,29 @@ export class PacketFilter {
   }
 
   /**
-   * What FelixConfiguration says; the first call decides. @param mode nftablesMode; `Auto` is iptables
+   * What FelixConfiguration says; the first call decides, and one that says otherwise is told of.
+   * @param mode nftablesMode; `Auto` is iptables
    * @param variant of iptables, which beats what the machine was found to use
    */
   choose(mode: string | undefined, variant?: 'nft' | 'legacy'): 'iptables' | 'nftables' {
-    const wanted = mode === 'Enabled' ? 'nftables' : 'iptables';
+    const kind = mode === 'Enabled' ? 'nftables' : 'iptables';
+    this.#kind ??= this.#begin(kind, variant);
+    const isOther =
+      kind !== this.#kind || (kind === 'iptables' && this.#iptables.rules.name !== (variant ?? this.#context.variant));
+    if (isOther && !this.#isOtherTold) {
+      this.#isOtherTold = true;
+      this.#context.onOther(`FelixConfiguration wants ${kind}${variant && kind === 'iptables' ? ` (${variant})` : ''}`);
+    }
+    return this.#kind;
+  }
+  #begin(kind: 'iptables' | 'nftables', variant: 'nft' | 'legacy' | undefined): 'iptables' | 'nftables' {
     const { runner, log } = this.#context;
     if (variant && variant !== this.#iptables.rules.name) {
-      if (this.#kind === undefined) {
-        this.#iptables = this.#useIptables(runner, variant);
-        log.info({ backend: variant, chosen: 'by FelixConfiguration' }, 'iptables backend');
-      } else log.warn({ wanted: variant }, 'iptablesBackend takes effect when the agent starts again');
+      this.#iptables = this.#useIptables(runner, variant);
+      log.info({ backend: variant, chosen: 'by FelixConfiguration' }, 'iptables backend');
     }
-    if (this.#kind === undefined && wanted === 'nftables') log.info({}, 'rules are written to nftables');
-    this.#kind ??= wanted;
-    if (this.#kind !== wanted)
-      log.warn({ now: this.#kind, wanted }, 'nftablesMode takes effect when the agent starts again');
-    return this.#kind;
+    if (kind === 'nftables') log.info({}, 'rules are written to nftables');
+    return kind;
   }
 
   #useIptables(runner: Runner, variant: 'nft' | 'legacy'): Backends {

@@ -41,6 +41,8 @@ export interface ReconcilerContext {
   readonly metrics: Metrics;
   /** Something in the kernel differs from what is desired. */
   readonly onDirty: () => void;
+  /** Another packet filter is wanted than the one in use. */
+  readonly onOther: (why: string) => void;
 }
 
 export function createReconcilers(context: ReconcilerContext): Reconcilers {

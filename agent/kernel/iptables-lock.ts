@@ -21,7 +21,7 @@ export const ownLock = (argv: readonly string[]): string[] => ['env', `XTABLES_L
 
 /**
  * Whether a restore program may be given a lock of its own while we hold the one of all: it locks the file that we do, and, when it is told so, another (iptables 1.8.9
- * and 1.8.11 do, by XTABLES_LOCKFILE). Both are tried out while we hold it. One that waits says so when its alarm goes, which is given to it after a short time; one that
+ * does, by XTABLES_LOCKFILE). Both are tried out while we hold it. One that waits says so when its alarm goes, which is given to it after a short time; one that
  * has not come so far by then dies of it, and is not taken for one that waits.
  */
 export async function sharesLock(

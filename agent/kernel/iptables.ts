@@ -147,7 +147,10 @@ function failed(result: CommandResult, name: string, text?: string, linesBefore 
   throw new OperationalError('EXEC', `${name} failed (${result.code ?? 'killed'}): ${message.slice(0, 500)}${where}`);
 }
 
-/** Whether `setting` says so, or what the machine uses already: the variant that holds rules, kubelet's hint first; else nft. */
+/** Rules of others: ours are where we were told to write them once. */
+const OTHERS = /^-A (?!.*(\bcali[-:]|--ctstatus NONE))/gm;
+
+/** Whether `setting` says so, or what the machine uses already: the variant that holds rules of others, kubelet's hint first; else nft. */
 export async function chooseVariant(
   runner: Runner,
   setting: 'auto' | 'nft' | 'legacy',
@@ -162,7 +165,7 @@ export async function chooseVariant(
     if (code !== 0) return { hints: 0, rules: 0 };
     return {
       hints: /^:KUBE-(IPTABLES-HINT|KUBELET-CANARY) /m.test(stdout) ? 1 : 0,
-      rules: stdout.match(/^-A /gm)?.length ?? 0,
+      rules: stdout.match(OTHERS)?.length ?? 0,
     };
   };
   const [nft, legacy] = [await count('nft'), await count('legacy')];

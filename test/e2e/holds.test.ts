@@ -113,6 +113,37 @@ describe('an agent that is killed', () => {
     await datastoreIsFollowed(lab());
   });
 
+  test('or told to write another packet filter loses no packet either, and takes no route from anybody', async () => {
+    const node = lab().node('node-1');
+    const flows = await startFlows(lab(), [...PAIRS, ['office', 'web-1'], ['client-1', 'office']]);
+    const monitors = await Promise.all(['node-1', 'node-2', 'tor'].map((host) => watchRoutes(lab(), host)));
+    const configuration = { kind: 'FelixConfiguration', name: 'node.node-1' } as const;
+    const ours = async () => {
+      if ((await node.run(['iptables-save'])).includes('cali-')) return 'iptables';
+      await node.ready();
+      return 'nftables';
+    };
+    const until = (wanted: string) =>
+      waitFor(`rules of node-1 in ${wanted}`, async () => {
+        const now = await ours();
+        return now === wanted || now;
+      });
+    await until('iptables');
+    await lab().put({ ...configuration, spec: { nftablesMode: 'Enabled' } });
+    await until('nftables');
+    await datastoreIsFollowed(lab());
+    await lab().remove(configuration);
+    await until('iptables');
+    await node.ready();
+    await waitFor('BIRD to have its session again', async () => {
+      const down = (await lab().tor.sessions()).filter((s) => s.state !== 'Established');
+      return down.length === 0 || JSON.stringify(down);
+    });
+    const changes = await Promise.all(monitors.map((stop) => stop()));
+    expectNoLoss(await flows.stop(), 100);
+    for (const text of changes) expect(text).not.toContain('Deleted');
+  });
+
   test('leaves its workloads closed to what they were closed to', async () => {
     const node = lab().node('node-1');
     await node.kill();

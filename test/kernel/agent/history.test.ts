@@ -286,9 +286,6 @@ test.each(histories.map((steps, i) => [i, steps] as const))(
       }
       fresh.links(steps.at(-1)!.links);
       cpSync(old.directory, fresh.directory, { recursive: true, filter: (file) => !file.includes('.tsnet') });
-      // Another backend is taken at a start.
-      await old.stop();
-      old.start();
       fresh.start();
       await alike(old, fresh);
     } finally {

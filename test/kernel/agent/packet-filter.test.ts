@@ -30,7 +30,7 @@ const KINDS: readonly Kind[] = ['nft', 'legacy', 'nftables'];
 /** An agent's run: it writes its rules and a set, then takes leftovers away. */
 async function run(kind: Kind, found: 'nft' | 'legacy' = 'nft'): Promise<void> {
   const parts = { runner, clock: realClock, log: silentLog };
-  const filter = new PacketFilter({ ...parts, variant: found });
+  const filter = new PacketFilter({ ...parts, variant: found, onOther: () => expect.unreachable() });
   const dispatch = filter.choose(kind === 'nftables' ? 'Enabled' : 'Auto', kind === 'nftables' ? undefined : kind);
   const chains = new ChainReconciler({ ...parts, metrics: createMetrics(), backend: filter.rules, families: [4, 6] });
   const sets = new SetReconciler({ ...parts, metrics: createMetrics(), backend: filter.sets, maxElements: 100 });

@@ -2,14 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { realClock, silentLog } from '#core';
-import { createResources, openStore, type Resources, type Store } from '#datastore';
+import { createResources, type FelixConfiguration, openStore, type Resources, type Store } from '#datastore';
 import { createNetlink } from '../../../agent/kernel/netlink/index.ts';
 import { watchRules } from '../../../agent/kernel/rule-events.ts';
 import { EtcdServer } from '../datastore/etcd-server.ts';
 import { enterNamespace, type Namespace, until } from '../namespace.ts';
 import { AgentProcess } from './agent-process.ts';
 
-/** An agent that starts again and finds everything as it should be writes nothing (I5): by what the kernel tells of changes, and by its own count. */
+/** An agent that starts again, by its process or within it, and finds everything as it should be writes nothing (I5): by what the kernel tells of changes, and by its own count. */
 
 const etcd = new EtcdServer();
 let ns: Namespace;
@@ -112,4 +112,40 @@ describe.each(['Disabled', 'Enabled'] as const)('with nftablesMode %s', (nftable
     expect(changes).toHaveLength(2);
     expect(kernel()).toEqual(before);
   });
+});
+
+test('another packet filter is taken in by the process that runs; nothing of the former one stays, and no route goes', async () => {
+  const want = (spec: FelixConfiguration['spec']) =>
+    resources.apply<'FelixConfiguration'>({
+      ...{ ...API, kind: 'FelixConfiguration', metadata: { name: 'default' } },
+      spec,
+    });
+  const held = () =>
+    ['iptables-nft-save', 'ip6tables-nft-save', 'iptables-legacy-save', 'nft list table ip tsnet'].filter((line) =>
+      ns.sh(`${line} 2>&1; true`).includes('cali-fw'),
+    );
+  const nft = ['iptables-nft-save', 'ip6tables-nft-save'];
+  await want({});
+  const running = await start();
+  const { pid } = running;
+  await until('iptables', () => held().join() === nft.join());
+  const gone: string[] = [];
+  const netlink = createNetlink();
+  const stop = netlink.watch({
+    route: (_, route, isGone) => void (isGone && route.to.startsWith('10.65.0.1/') && gone.push(route.to)),
+    overrun: () => gone.push('events were lost'),
+  });
+  await want({ nftablesMode: 'Enabled' });
+  await until('nftables', () => held().join() === 'nft list table ip tsnet');
+  await want({ iptablesBackend: 'Legacy' });
+  await until('legacy', () => held().join() === 'iptables-legacy-save');
+  await want({});
+  await until('what the machine uses', () => held().join() === nft.join());
+  await running.ready();
+  expect(running.pid).toBe(pid);
+  expect(process.kill(pid, 0)).toBe(true);
+  stop();
+  netlink.close();
+  expect(gone).toEqual([]);
+  await running.stop();
 });

@@ -87,11 +87,23 @@ describe('the variant', () => {
     close: () => {},
   });
   const some = '-A INPUT -j ACCEPT\n-A INPUT -j DROP\n';
+  const OURS = [
+    '-A FORWARD -i cali+ -m conntrack --ctstate RELATED,ESTABLISHED ! --ctstatus NONE -j ACCEPT',
+    '-A FORWARD -j cali-FORWARD',
+    '-A INPUT -m comment --comment "cali:0123456789abcdef" -j DROP',
+    '',
+  ].join('\n');
 
   test.each([
     ['no legacy table: nft, and the legacy tool is not even asked', '', {}, 'nft'],
     ['legacy holds the rules', 'filter\n', { 'iptables-legacy-save': some, 'iptables-nft-save': '' }, 'legacy'],
     ['nft holds the rules', 'filter\n', { 'iptables-legacy-save': '', 'iptables-nft-save': some }, 'nft'],
+    [
+      'rules of an agent that was told where to write them are no sign of what the machine uses',
+      'filter\n',
+      { 'iptables-legacy-save': OURS, 'iptables-nft-save': some },
+      'nft',
+    ],
     [
       'the hint of kubelet counts more than rules',
       'filter\n',
