@@ -174,12 +174,16 @@ export class LocalEndpoints {
       table: 254,
       ...(source && { source }),
     };
-    return { class: 'workload', owner: endpoint.id, route, rank: this.#rank(endpoint) };
+    return { class: 'workload', owner: endpoint.id, route, rank: this.#rank(endpoint, to) };
   }
-  /** Seconds since the epoch of its creation, and a step above all dates if its interface exists. */
-  #rank(endpoint: LocalEndpoint): number {
-    const created = Date.parse(endpoint.resource.metadata.creationTimestamp ?? '');
-    return (Number.isNaN(created) ? 0 : created / 1000) + (this.#links.has(endpoint.interfaceName) ? 1e12 : 0);
+  /**
+   * Seconds since the epoch of its creation, a step above all dates if its interface exists, and two steps below if the address is only translated to one of its
+   * own: nobody takes another workload's address by calling it his floating one.
+   */
+  #rank({ resource, interfaceName, addresses }: LocalEndpoint, to: Prefix): number {
+    const created = Date.parse(resource.metadata.creationTimestamp ?? '');
+    const step = (this.#links.has(interfaceName) ? 1 : 0) - (addresses.includes(to) ? 0 : 2);
+    return (Number.isNaN(created) ? 0 : created / 1000) + step * 1e12;
   }
 }
 

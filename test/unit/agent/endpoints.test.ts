@@ -111,6 +111,17 @@ describe('from endpoints to routes', () => {
     endpoints.configure(DEFAULT_ENDPOINT_SETTINGS);
     expect(table.size).toBe(2);
   });
+
+  test('nobody takes the address of another workload by calling it a floating one of his own', () => {
+    const { endpoints, winner } = world();
+    endpoints.configure({ ...DEFAULT_ENDPOINT_SETTINGS, floatingIps: true });
+    endpoints.onLinks(links(link('calib', 1)));
+    const thief = { ipNetworks: ['10.65.0.2/32'], ipNATs: [{ internalIP: '10.65.0.2', externalIP: '10.65.0.1' }] };
+    endpoints.onUpdate(update('b', thief, '2026-02-01T00:00:00Z'));
+    expect(winner('10.65.0.1/32')?.owner).toBe('b');
+    endpoints.onUpdate(update('a', { ipNetworks: ['10.65.0.1/32'] }, '2026-01-01T00:00:00Z'));
+    expect(winner('10.65.0.1/32')?.route.via).toEqual({ type: 'link', link: 'calia' });
+  });
 });
 
 describe('two endpoints with one address', () => {
