@@ -167,8 +167,14 @@ class Gobgp implements Daemon {
     await until('gobgp', async () => ((await this.#ask('global')).includes('AS:') ? null : 'no answer'));
     const { standard, large } = THEIR_COMMUNITIES;
     const marks = `med ${THEIR_MED} community ${standard} large-community ${large}`;
-    for (const prefix of routes)
-      await this.#ask(`global rib add ${prefix} ${marks} -a ipv${prefix.includes(':') ? 6 : 4}`);
+    // Busy with sessions it may not answer in time, and then it has not taken the route.
+    await until('gobgp to have its own routes', async () => {
+      const own = await Promise.all([4, 6].map((family) => this.#ask(`global rib -a ipv${family}`)));
+      const missing = routes.filter((prefix) => !own.some((text) => text.includes(` ${prefix} `)));
+      for (const prefix of missing)
+        await this.#ask(`global rib add ${prefix} ${marks} -a ipv${prefix.includes(':') ? 6 : 4}`);
+      return missing.length === 0 ? null : `it lacks ${missing.join(', ')}`;
+    });
     return this.#program;
   }
   #config(): string {
