@@ -15,8 +15,8 @@ import {
   type Prefix,
   parseAddr,
   parsePrefix,
-  parseSelector,
   prefixAddr,
+  selectorMatches,
   sleep,
 } from '#core';
 import type { IPPool, Ipam, IpamBlock, Node, Resources } from '#datastore';
@@ -65,8 +65,7 @@ function tunnelPool({ spec }: IPPool, family: Family, labels: Record<string, str
   const encapsulates = spec.vxlanMode === 'Always' || spec.vxlanMode === 'CrossSubnet';
   const usable = !spec.disabled && (spec.allowedUses ?? ['Tunnel']).includes('Tunnel');
   if (!cidr.ok || familyOf(cidr.value) !== family || !encapsulates || !usable) return [];
-  const selector = parseSelector(spec.nodeSelector || 'all()');
-  return selector.ok && selector.value.matches(labelsOf(labels)) ? [cidr.value] : [];
+  return selectorMatches(spec.nodeSelector || 'all()', labelsOf(labels)) ? [cidr.value] : [];
 }
 
 function isRecorded(address: Addr, handle: string, blocks: ReadonlyMap<string, IpamBlock>): boolean {

@@ -1,4 +1,4 @@
-import { labelsOf, parseSelector } from '#core';
+import { labelsOf, selectorMatches } from '#core';
 import type { FelixConfiguration, FelixConfigurationSpec } from './model/index.ts';
 
 /**
@@ -12,7 +12,7 @@ export function felixSpec(
   labels: Readonly<Record<string, string>>,
 ): FelixConfigurationSpec {
   const selected = [...configurations]
-    .filter(([, { spec }]) => spec.nodeSelector && matches(spec.nodeSelector, labels))
+    .filter(([, { spec }]) => spec.nodeSelector && selectorMatches(spec.nodeSelector, labelsOf(labels)))
     .sort(([a], [b]) => (a < b ? 1 : -1))
     .map(([, { spec }]) => spec);
   const layers = [configurations.get('default')?.spec, ...selected, configurations.get(`node.${node}`)?.spec];
@@ -21,8 +21,3 @@ export function felixSpec(
 
 const defined = (spec: FelixConfigurationSpec): FelixConfigurationSpec =>
   Object.fromEntries(Object.entries(spec).filter(([, value]) => value !== undefined && value !== null));
-
-function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
-  const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches(labelsOf(labels));
-}

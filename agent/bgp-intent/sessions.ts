@@ -1,5 +1,5 @@
 import type { PeerConfig, PeerType } from '#bgp';
-import { type Addr, FAMILIES, type Family, labelsOf, type Prefix, parseAddr, parseSelector, prefixAddr } from '#core';
+import { type Addr, FAMILIES, type Family, labelsOf, type Prefix, parseAddr, prefixAddr, selectorMatches } from '#core';
 import { type BGPPeer, type BGPPeerSpec, parseDuration } from '#datastore';
 import { clusterAs, nodeFacts, readAs } from './facts.ts';
 import type { IntentInput, IntentProblem, NodeFacts } from './input.ts';
@@ -114,7 +114,11 @@ function* peerSessions(
     const resource = `BGPPeer(${name})`;
     const complain = (message: string) => problems.push({ resource, message });
     if (selects(peer, self)) yield* explicitSessions(input, self, others, peer, resource, complain);
-    if (peer.spec.peerSelector && peer.spec.reversePeering !== 'Manual' && matches(peer.spec.peerSelector, self.labels))
+    if (
+      peer.spec.peerSelector &&
+      peer.spec.reversePeering !== 'Manual' &&
+      selectorMatches(peer.spec.peerSelector, labelsOf(self.labels))
+    )
       for (const other of others)
         if (selects(peer, other))
           yield* nodeSessions(self, other, { ...nodeTarget(input, peer, resource, other), rank: RANK.reverse });
@@ -127,12 +131,7 @@ const isGlobal = (spec: BGPPeerSpec): boolean => !spec.node && !spec.nodeSelecto
 function selects(peer: BGPPeer, node: NodeFacts): boolean {
   const { node: name, nodeSelector } = peer.spec;
   if (name) return name === node.name;
-  return nodeSelector ? matches(nodeSelector, node.labels) : true;
-}
-
-function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
-  const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches(labelsOf(labels));
+  return nodeSelector ? selectorMatches(nodeSelector, labelsOf(node.labels)) : true;
 }
 
 const typeOf = (spec: BGPPeerSpec): PeerType => (isGlobal(spec) ? 'GlobalPeer' : 'NodePeer');
@@ -154,7 +153,7 @@ function* explicitSessions(
   const { spec } = peer;
   if (spec.peerSelector) {
     for (const other of others)
-      if (matches(spec.peerSelector, other.labels))
+      if (selectorMatches(spec.peerSelector, labelsOf(other.labels)))
         yield* nodeSessions(self, other, nodeTarget(input, peer, resource, other));
     return;
   }
@@ -186,7 +185,7 @@ function* workloadSessions(
   common: Pick<Wanted, 'asNumber' | 'resource' | 'rank'>,
 ): Iterable<Wanted> {
   for (const endpoint of input.localEndpoints.values()) {
-    if (!matches(spec.localWorkloadSelector ?? '', endpoint.metadata.labels ?? {})) continue;
+    if (!selectorMatches(spec.localWorkloadSelector ?? '', labelsOf(endpoint.metadata.labels))) continue;
     for (const net of endpoint.spec.ipNetworks ?? []) {
       const address = prefixAddr(net as Prefix);
       const families: Family[] = [address.includes(':') ? 6 : 4];

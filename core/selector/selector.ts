@@ -73,6 +73,12 @@ export const labelsOf = (record: Readonly<Record<string, string>> | undefined): 
   get: (name) => (record && Object.hasOwn(record, name) ? record[name] : undefined),
 });
 
+/** Whether a selector, as text, matches; one that cannot be read matches nothing. */
+export function selectorMatches(text: string, labels: Labels): boolean {
+  const parsed = parseSelector(text);
+  return parsed.ok && parsed.value.matches(labels);
+}
+
 /**
  * Own labels first, then those of each parent in order: what a name means is looked up when asked for, so that a change of a parent costs
  * its children nothing.

@@ -9,10 +9,10 @@ import {
   OperationalError,
   type Prefix,
   parsePrefix,
-  parseSelector,
   prefixAddr,
   prefixLength,
   prefixOf,
+  selectorMatches,
 } from '#core';
 import type { IPPool, IPReservation } from '../model/index.ts';
 
@@ -97,9 +97,7 @@ function selects(pool: Pool, request: PoolRequest): boolean {
 }
 
 function matches(selector: string | undefined, labels: Readonly<Record<string, string>>): boolean {
-  if (!selector) return true;
-  const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches(labelsOf(labels));
+  return !selector || selectorMatches(selector, labelsOf(labels));
 }
 
 /** The block of the pool that holds the address. */

@@ -1,4 +1,4 @@
-import { type Addr, type Family, familyOf, type Labels, parseCidr, parseSelector } from '#core';
+import { type Addr, type Family, familyOf, parseCidr, parseSelector, selectorMatches } from '#core';
 import type { EntityRule, Icmp, Port, Protocol, Rule } from '#datastore';
 import { holds, type World } from './world.ts';
 
@@ -126,13 +126,7 @@ function entityMismatch(
 }
 
 const isSelected = (world: World, selector: string, address: Addr): boolean =>
-  world.ownersOf(address).some(({ labels }) => matches(selector, labels));
-
-/** A selector that cannot be read matches nothing. */
-export function matches(selector: string, labels: Labels): boolean {
-  const parsed = parseSelector(selector);
-  return parsed.ok && parsed.value.matches(labels);
-}
+  world.ownersOf(address).some(({ labels }) => selectorMatches(selector, labels));
 
 const PORT_PROTOCOLS: readonly number[] = [6, 17, 132, 136];
 
@@ -150,7 +144,7 @@ function portMatches(world: World, port: Port, rule: Rule, selector: string, sid
         ports.some(
           (p) => p.name === port && p.port === side.port && protocolNumberOf(p.protocol) === packet.protocol,
         ) &&
-        (selector === '' || matches(selector, labels)),
+        (selector === '' || selectorMatches(selector, labels)),
     );
 }
 

@@ -1,6 +1,6 @@
-import { type Labels, parseSelector, type Selector } from '#core';
+import { type Labels, parseSelector, type Selector, selectorMatches } from '#core';
 import type { GlobalNetworkPolicySpec, NetworkPolicySpec, Tier } from '#datastore';
-import { matches, policySelectorText } from './match.ts';
+import { policySelectorText } from './match.ts';
 import type { World } from './world.ts';
 
 export type Direction = 'ingress' | 'egress';
@@ -75,7 +75,7 @@ function readOnce(world: World): Read {
 }
 
 export const selects = ({ spec, namespace }: Candidate, labels: Labels): boolean =>
-  matches(policySelectorText(spec, namespace), labels);
+  selectorMatches(policySelectorText(spec, namespace), labels);
 
 function* candidates({ resources }: World): Iterable<Candidate> {
   for (const [id, { spec }] of resources.GlobalNetworkPolicy ?? []) yield globalCandidate(id, spec);
