@@ -1,4 +1,13 @@
-import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
+import {
+  type Addr,
+  type Clock,
+  type Family,
+  type Log,
+  type Milliseconds,
+  type Prefix,
+  parseCidr,
+  wildcard,
+} from '#core';
 import {
   ALLOW_ALL_PROFILE,
   allowAllProfile,
@@ -314,9 +323,7 @@ export class Pipeline implements SyncSink {
       'kube-ipvs*',
       ...(this.#o.cluster.bgpConfigurations.get('default')?.spec.ignoredInterfaces ?? []),
     ];
-    const expressions = patterns.map(
-      (p) => new RegExp(`^${p.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*')}$`),
-    );
+    const expressions = patterns.map(wildcard);
     return (name) => expressions.some((re) => re.test(name));
   }
 

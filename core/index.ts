@@ -7,7 +7,7 @@
  *
  * The way in and out. There is no flow here: these are values and small classes that others hold. `ip` makes addresses and prefixes
  * (branded strings that only a parser can make), `trie` finds the longest match among them, `delta` turns desired and actual into pending
- * work, `clock` is the only source of time (a real one, and a fake one for tests), `selector` says which labels match,
+ * work, `clock` is the only source of time (a real one, and a fake one for tests), `selector` says which labels match, `wildcard` which texts,
  * `result` and `errors` say how things fail, `bytes` reads
  * and writes network order within bounds, `log` and `metrics` wrap pino and prom-client so that their settings are chosen in one place.
  *
@@ -28,3 +28,4 @@ export * from './selector/predicate.ts';
 export * from './selector/selector.ts';
 export * from './trie.ts';
 export { VERSION } from './version.ts';
+export * from './wildcard.ts';

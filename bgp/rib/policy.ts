@@ -1,4 +1,4 @@
-import { addrBytes, assertNever, type Family, familyOf, prefixAddr, prefixLength } from '#core';
+import { addrBytes, assertNever, type Family, familyOf, prefixAddr, prefixLength, wildcard } from '#core';
 import { addCommunity, type Community, hasCommunity, parseCommunity, prependAs, withLocalPref } from '../attributes.ts';
 import type { RouteOperation, RoutePolicy, RouteRule } from '../types.ts';
 import type { NlriColumns } from '../wire/nlri.ts';
@@ -153,10 +153,6 @@ const isFrom = (source: RouteFacts['source'], wanted: RouteRule['match']['source
   wanted === 'remote' ? source !== 'local' : source === wanted;
 
 const startsWith = (path: readonly number[], head: readonly number[]): boolean => head.every((as, i) => path[i] === as);
-
-/** `*` stands for any run of characters. Several of them are one, or fourteen of them would take a second a route. */
-const wildcard = (pattern: string): RegExp =>
-  new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*')}$`);
 
 type PrefixMatch = NonNullable<RouteRule['match']['prefix']>;
 
