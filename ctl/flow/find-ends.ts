@@ -163,9 +163,9 @@ function notesOn(ends: readonly End[], addresses: readonly Addr[], kind: PacketK
       ? []
       : [`${end.name} has other addresses: ${[...new Set(others)].join(', ')}; give one of them to ask about it`];
   });
-  const [both] = [
-    ends.every(({ addresses: all }) => all.some((one) => one.includes(':')) && all.some((one) => !one.includes(':'))),
-  ];
+  const both = ends.every(
+    ({ addresses: all }) => all.some((one) => one.includes(':')) && all.some((one) => !one.includes(':')),
+  );
   if (both && kind.family === null) notes.push('this is about IPv4; --ip-version 6 asks about IPv6');
   return notes;
 }

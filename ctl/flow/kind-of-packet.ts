@@ -32,18 +32,21 @@ const NAMES: Readonly<Record<number, string>> = {
   132: 'SCTP',
   136: 'UDPLite',
 };
-const WITH_PORTS: readonly number[] = [6, 17, 132, 136];
+/** As rules name it: `TCP`, or the number itself for what has no name. */
+export const protocolName = (number: number): string | number => NAMES[number] ?? number;
+/** Protocols that have ports. */
+export const WITH_PORTS: readonly number[] = [6, 17, 132, 136];
 /** A port that clients use whose kernel chooses one, both by RFC 6335 and by Linux's default. */
-const EPHEMERAL = 49_152;
-/** An echo request. */
-const ECHO: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
+export const EPHEMERAL = 49_152;
+/** The type of an echo request, by protocol. */
+export const ECHO: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 
 const wrong = (message: string): OperationalError => new OperationalError('CONFIG', message);
 
 /** Reads the flags; what is wrong with them is a CONFIG error that names the flag. */
 export function readPacketKind(flags: PacketFlags): PacketKind {
   const number = protocolOf(flags.protocol ?? 'tcp');
-  const protocol = NAMES[number] ?? number;
+  const protocol = protocolName(number);
   return {
     protocol,
     number,

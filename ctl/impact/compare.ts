@@ -1,6 +1,7 @@
 import { type Addr, FAMILIES } from '#core';
 import { evaluateFlow, type Flow, type FlowEnd, type FlowSettings, type Packet, type Step, type World } from '#policy';
 import { pairIn } from '../flow/end.ts';
+import { ECHO, EPHEMERAL, protocolName } from '../flow/kind-of-packet.ts';
 import type { AskedPacket } from './packets.ts';
 
 /** An end that is there before and after, for all that selectors do not tell from it. */
@@ -34,8 +35,6 @@ export interface FlowChange {
 /** So many flows are compared, and so many that differ are told. */
 const MOST_ASKED = 50_000;
 const MOST_TOLD = 1_000;
-const NAMES: Readonly<Record<number, string>> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 132: 'SCTP', 136: 'UDPLite' };
-const SOURCE_PORT = 49_152;
 
 export interface Compared {
   readonly flows: readonly FlowChange[];
@@ -102,9 +101,9 @@ function packetOf(
   family: 4 | 6,
   { source, destination }: { readonly source: Addr; readonly destination: Addr },
 ): Packet {
-  if (protocol === 1)
-    return { source, destination, protocol: family === 4 ? 1 : 58, icmpType: family === 4 ? 8 : 128, icmpCode: 0 };
-  return { source, destination, protocol, ...(port !== null && { sourcePort: SOURCE_PORT, destinationPort: port }) };
+  const echo = family === 4 ? 1 : 58;
+  if (protocol === 1) return { source, destination, protocol: echo, icmpType: ECHO[echo], icmpCode: 0 };
+  return { source, destination, protocol, ...(port !== null && { sourcePort: EPHEMERAL, destinationPort: port }) };
 }
 
 function changeOf(
@@ -118,7 +117,7 @@ function changeOf(
   return {
     from: from.name,
     to: to.name,
-    protocol: NAMES[protocol] ?? protocol,
+    protocol: protocolName(protocol),
     port,
     before: was.verdict,
     after: is.verdict,

@@ -1,5 +1,6 @@
 import type { Port, Rule } from '#datastore';
 import { protocolNumberOf } from '#policy';
+import { WITH_PORTS } from '../flow/kind-of-packet.ts';
 
 /** A kind of packet to ask about. */
 export interface AskedPacket {
@@ -14,7 +15,6 @@ const TCP = 6;
 const UDP = 17;
 const ICMP = 1;
 const ICMP_SIX = 58;
-const WITH_PORTS: readonly number[] = [TCP, UDP, 132, 136];
 /** A port that hardly any rule names: what it is for is the rest. */
 const REST = 64_999;
 
