@@ -1,13 +1,4 @@
-import {
-  type Addr,
-  type Clock,
-  type Family,
-  type Log,
-  type Milliseconds,
-  type Prefix,
-  parseCidr,
-  wildcard,
-} from '#core';
+import { type Addr, type Clock, type Family, type Log, type Milliseconds, type Prefix, parseCidr } from '#core';
 import {
   ALLOW_ALL_PROFILE,
   allowAllProfile,
@@ -20,7 +11,7 @@ import {
 import type { ClusterFacts, HostInterface, PolicyChanges, RenderConfig } from '#policy';
 import { type BandwidthLimits, bandwidthLimits } from './bandwidth.ts';
 import type { Bgp } from './bgp.ts';
-import { bgpIntent, type IntentInput, learnedVerdict } from './bgp-intent/index.ts';
+import { bgpIntent, type IntentInput, ignoredInterfaces, learnedVerdict } from './bgp-intent/index.ts';
 import type { Cluster, Dirty } from './cluster.ts';
 import type { LocalEndpoints } from './endpoints.ts';
 import {
@@ -313,18 +304,8 @@ export class Pipeline implements SyncSink {
     this.#o.policy.setHostInterfaces(
       all.map((name) => ({ name, addresses: interfaces.addressesOf(name).map((a) => a.address) })),
     );
-    const ignored = this.#ignoredByBgp();
+    const ignored = ignoredInterfaces(this.#o.cluster.bgpConfigurations.get('default'));
     this.#o.bgp?.onLinks(interfaces, (name) => isWorkload(name) || ignored(name));
-  }
-
-  /** Interfaces that BGPConfiguration leaves out, by name with `*` as a wildcard; always those of the service proxy. */
-  #ignoredByBgp(): (name: string) => boolean {
-    const patterns = [
-      'kube-ipvs*',
-      ...(this.#o.cluster.bgpConfigurations.get('default')?.spec.ignoredInterfaces ?? []),
-    ];
-    const expressions = patterns.map(wildcard);
-    return (name) => expressions.some((re) => re.test(name));
   }
 
   #intend(): void {

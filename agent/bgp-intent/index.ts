@@ -6,6 +6,7 @@ import { normalPriorities, normalPriority, ownBlocks, serviceRanges } from './ro
 import { sessions } from './sessions.ts';
 
 export { nodeFacts, routerIdOf } from './facts.ts';
+export { ignoredInterfaces } from './ignored-interfaces.ts';
 export * from './input.ts';
 export { type LearnedVerdict, learnedVerdict } from './learned.ts';
 
